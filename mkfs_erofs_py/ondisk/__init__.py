@@ -1,0 +1,1 @@
+"""Pure conversions between EROFS structures and values: no I/O, no policy."""
