@@ -1,0 +1,50 @@
+# Everything this project does, on a fresh machine: `make run`, `make test`. See `make help`.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CLI    := $(BIN)/mkfs-erofs-py
+OUT    := build
+IMAGE  := $(OUT)/example.erofs
+# A tree that every Linux machine has and anybody may read; choose another with SRC=.
+SRC    ?= /usr/bin
+
+.DELETE_ON_ERROR:
+.PHONY: help run test lint reference clean
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+run: $(VENV)/.installed ## build an image from a real tree (SRC=) and show what it is
+	@mkdir -p $(OUT)
+	$(CLI) build $(IMAGE) $(SRC)
+	@ls -l $(IMAGE)
+	$(CLI) dump $(IMAGE)
+	$(CLI) ls -l $(IMAGE) | head -n 12
+	$(CLI) verify $(IMAGE)
+	@scripts/show-mount.sh $(IMAGE)
+
+test: $(VENV)/.installed-dev ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+reference: $(VENV)/.installed-dev ## fetch erofs-utils 1.9 into the cache, for the tests that compare with it
+	$(BIN)/python -m tests.support.reference
+
+clean: ## remove what was made (the cache stays)
+	rm -rf $(VENV) $(OUT)
+
+# The two environments: what users install, and with what developers need on top.
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/bin/python:
+	@scripts/make-venv.sh $(PYTHON) $(VENV)

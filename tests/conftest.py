@@ -1,0 +1,69 @@
+"""Fixtures every test may use; see ``tests.support`` for what they are made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.support import mounts, reference
+from tests.support.requirements import UnavailableError, lacking
+from tests.support.sample import make_tree
+
+
+class KernelMount(Protocol):
+    """Mounts an image with the host's kernel until the test ends; see the fixture."""
+
+    def __call__(
+        self, image: str | os.PathLike[str], options: str = "", *, since: tuple[int, int] = (5, 4)
+    ) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def reference_tool() -> Callable[[str], Path]:
+    """Return a function from a tool's name (``mkfs.erofs``) to its path; it skips where there is none."""
+
+    def find(name: str) -> Path:
+        try:
+            return reference.find(name)
+        except UnavailableError as error:
+            lacking("reference", error)
+
+    return find
+
+
+@pytest.fixture
+def kernel_mount() -> Iterator[KernelMount]:
+    """Return a function that mounts an image read-only with the host's kernel and returns the folder.
+
+    It skips where the kernel cannot (or is older than ``since``), and the test fails where the kernel
+    refuses the image. Everything is unmounted when the test ends.
+    """
+    with ExitStack() as stack:
+
+        def mount(
+            image: str | os.PathLike[str], options: str = "", *, since: tuple[int, int] = (5, 4)
+        ) -> Path:
+            try:
+                mounts.check_kernel(since)
+            except UnavailableError as error:
+                lacking("kernel", error)
+            return stack.enter_context(mounts.mounted(image, options))
+
+        yield mount
+
+
+@pytest.fixture(scope="session")
+def sample_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a source tree with one of everything an image must carry; treat it as read-only.
+
+    What this user or machine cannot make (devices without root, attributes on some file systems) is
+    missing from it.
+    """
+    root = tmp_path_factory.mktemp("sample") / "tree"
+    make_tree(root)
+    return root

@@ -1,0 +1,1 @@
+"""What tests share: sample trees, comparing trees, kernel mounts, and tools fetched from Debian."""
