@@ -56,9 +56,10 @@ def pack_extents(extents: Sequence[EncodedExtent], record_size: int) -> bytes:
     if record_size == 8:
         pairs = [x for e, w in zip(extents, words, strict=True) for x in (w, e.physical & _LOW)]
         return struct.pack(f"<{len(pairs)}I", *pairs)
-    form = struct.Struct("<IIII" if record_size == 16 else "<IIIII12x")
-    high = () if record_size == 16 else (lambda e: e.logical >> 32,)
+    short, long = struct.Struct("<IIII"), struct.Struct("<IIIII12x")
     return b"".join(
-        form.pack(w, e.physical & _LOW, e.physical >> 32, e.logical & _LOW, *(f(e) for f in high))
+        short.pack(w, e.physical & _LOW, e.physical >> 32, e.logical & _LOW)
+        if record_size == 16
+        else long.pack(w, e.physical & _LOW, e.physical >> 32, e.logical & _LOW, e.logical >> 32)
         for e, w in zip(extents, words, strict=True)
     )
