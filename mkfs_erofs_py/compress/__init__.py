@@ -1,0 +1,126 @@
+"""The four algorithms of EROFS: encoders that fill pclusters, and bounded decoders.
+
+>>> from mkfs_erofs_py.compress import make_encoder, parse_compressor
+>>> encoder = make_encoder(parse_compressor("lz4hc,12"), max_pcluster=65536)
+>>> encoder.record.max_distance
+65535
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import c_ssize_t, c_void_p, py_object
+
+from mkfs_erofs_py.compress import deflate, lz4, microlzma, zstd
+from mkfs_erofs_py.compress.protocol import Encoder, strip_padding, window_of
+from mkfs_erofs_py.compress.spec import CompressorSpec, parse_compressor
+from mkfs_erofs_py.errors import CorruptError, UnsupportedError
+from mkfs_erofs_py.ondisk.constants import MAX_DECODED, MAX_ENCODED, Algorithm
+
+__all__ = [
+    "CompressorSpec",
+    "Encoder",
+    "decompress",
+    "decompress_into",
+    "make_encoder",
+    "parse_compressor",
+    "strip_padding",
+    "window_of",
+]
+
+# algorithm -> its decoder and the longest window the format lets an image declare
+_DECODERS: dict[int, tuple[Callable[[bytes, int, int, bool, int], None], int]] = {
+    Algorithm.LZ4: (lz4.decompress_to, lz4.MAX_DISTANCE),
+    Algorithm.LZMA: (microlzma.decompress_to, microlzma.MAX_WINDOW),
+    Algorithm.DEFLATE: (deflate.decompress_to, deflate.MAX_WINDOW),
+    Algorithm.ZSTD: (zstd.decompress_to, zstd.MAX_WINDOW),
+}
+
+# A bytes object may be written to as long as nobody else has seen it; this saves clearing a buffer
+# and copying it. Both functions hold the interpreter's lock, as they must.
+_new_bytes = ctypes.PYFUNCTYPE(py_object, c_void_p, c_ssize_t)(("PyBytes_FromStringAndSize", ctypes.pythonapi))
+_address_of_bytes = ctypes.PYFUNCTYPE(c_void_p, py_object)(("PyBytes_AsString", ctypes.pythonapi))
+
+
+def make_encoder(spec: CompressorSpec | str, *, max_pcluster: int, block_size: int = 4096) -> Encoder:
+    """Return a new encoder for pclusters of up to ``max_pcluster`` bytes; each worker needs its own.
+
+    ``block_size`` matters for its record only.
+
+    Dictionaries whose size is not given grow with the pcluster, as in mkfs.erofs: eight times its
+    size for zstd, four times for lzma. Raises UsageError for a bad ``spec`` and UnsupportedError
+    where this machine lacks the C library.
+    """
+    if isinstance(spec, str):
+        spec = parse_compressor(spec)
+    level = spec.level or 0
+    if spec.name == "lz4":
+        return lz4.Lz4Encoder(max_pcluster, block_size)
+    if spec.name == "lz4hc":
+        return lz4.Lz4HcEncoder(level, max_pcluster, block_size)
+    if spec.name == "zstd":
+        window = spec.dict_size or 1 << (min(max_pcluster << 3, zstd.MAX_WINDOW).bit_length() - 1)
+        return zstd.ZstdEncoder(level, window, max_pcluster)
+    if spec.name == "deflate":
+        return deflate.DeflateEncoder(level, spec.dict_size or deflate.MAX_WINDOW, max_pcluster)
+    window = spec.dict_size or max(1 << 15, min(max_pcluster << 2, microlzma.MAX_WINDOW))
+    return microlzma.MicroLzmaEncoder(level, window, lc=spec.lc, lp=spec.lp, pb=spec.pb)
+
+
+def decompress(
+    algorithm: int,
+    data: bytes | bytearray | memoryview,
+    size: int,
+    *,
+    partial: bool = False,
+    window: int | None = None,
+) -> bytes:
+    """Decode one stream, padding already stripped, to exactly ``size`` bytes.
+
+    The stream must end with ``data`` and decode to ``size`` bytes, unless ``partial``: then it may
+    go on after them. ``window`` is what the superblock's record declares (see ``window_of``);
+    a stream that needs more is refused where the decoder can tell, as kernels do.
+    ``size`` must be bounded by the caller: it is allocated. May run in many threads at once, with
+    the interpreter's lock released. Raises CorruptError for every stream that breaks these rules
+    and UnsupportedError for an unknown algorithm.
+    """
+    out = _new_bytes(None, size)
+    _decompress_to(algorithm, data, _address_of_bytes(out), size, partial, window)
+    result: bytes = out
+    return result
+
+
+def decompress_into(
+    algorithm: int,
+    data: bytes | bytearray | memoryview,
+    out: bytearray | memoryview,
+    *,
+    partial: bool = False,
+    window: int | None = None,
+) -> None:
+    """Decode as ``decompress``, filling the writable and contiguous ``out``.
+
+    After an error ``out`` holds anything.
+    """
+    size = len(out)
+    # ctypes needs a byte to take the address of
+    cell = ctypes.c_char.from_buffer(out) if size else ctypes.c_char()
+    _decompress_to(algorithm, data, ctypes.addressof(cell), size, partial, window)
+
+
+def _decompress_to(
+    algorithm: int,
+    data: bytes | bytearray | memoryview,
+    address: int,
+    size: int,
+    partial: bool,
+    window: int | None,
+) -> None:
+    try:
+        decode, most = _DECODERS[algorithm]
+    except KeyError:
+        raise UnsupportedError(f"unknown compression algorithm {algorithm}") from None
+    if len(data) > MAX_ENCODED or size > MAX_DECODED:
+        raise CorruptError(f"{len(data)} compressed bytes for {size} exceed what an extent may hold")
+    decode(data if isinstance(data, bytes) else bytes(data), address, size, partial, window or most)

@@ -1,0 +1,134 @@
+"""Raw DEFLATE streams (RFC 1951, no wrapper) through zlib."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import weakref
+import zlib
+from collections.abc import Callable
+from ctypes import c_char_p, c_int, c_uint, c_ulong, c_void_p
+from types import SimpleNamespace
+
+from mkfs_erofs_py.compress.clib import bind, shared_library
+from mkfs_erofs_py.compress.search import FillSearch
+from mkfs_erofs_py.errors import CorruptError
+from mkfs_erofs_py.ondisk.constants import Algorithm
+from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
+
+__all__ = ["MAX_WINDOW", "MIN_WINDOW", "DeflateEncoder", "decompress_to"]
+
+MAX_WINDOW = 1 << 15
+MIN_WINDOW = 1 << 9  # zlib writes no smaller one in raw streams
+
+_FINISH = 4
+_STREAM_END = 1
+_DEFLATED = 8
+_MEM_LEVEL = 8
+_DEFAULT_STRATEGY = 0
+
+
+class _Stream(ctypes.Structure):
+    """z_stream of zlib.h."""
+
+    _fields_ = (
+        ("next_in", c_void_p),
+        ("avail_in", c_uint),
+        ("total_in", c_ulong),
+        ("next_out", c_void_p),
+        ("avail_out", c_uint),
+        ("total_out", c_ulong),
+        ("msg", c_char_p),
+        ("state", c_void_p),
+        ("zalloc", c_void_p),
+        ("zfree", c_void_p),
+        ("opaque", c_void_p),
+        ("data_type", c_int),
+        ("adler", c_ulong),
+        ("reserved", c_ulong),
+    )
+
+
+_PROTOTYPES = {
+    "deflateInit2_": (c_int, (c_void_p, c_int, c_int, c_int, c_int, c_int, c_char_p, c_int)),
+    "deflateReset": (c_int, (c_void_p,)),
+    "deflate": (c_int, (c_void_p, c_int)),
+    "deflateEnd": (c_int, (c_void_p,)),
+}
+
+
+@functools.cache
+def _library() -> SimpleNamespace:
+    extension = getattr(zlib, "__file__", None)  # none where zlib is built into the interpreter
+    files = itertools.chain([extension] if extension else [], shared_library("z"))
+    return bind("DEFLATE compression", files, _PROTOTYPES)
+
+
+class DeflateEncoder:
+    """Raw DEFLATE at one level, no distance longer than ``window``."""
+
+    def __init__(self, level: int, window: int, max_pcluster: int) -> None:
+        library = _library()
+        self.record = AlgorithmRecord(algorithm=Algorithm.DEFLATE, window_bits=window.bit_length() - 1)
+        self._stream = _Stream()
+        self._stream_at = ctypes.addressof(self._stream)
+        self._reset = library.deflateReset
+        self._deflate = library.deflate
+        status = library.deflateInit2_(
+            self._stream_at,
+            level,
+            _DEFLATED,
+            1 - window.bit_length(),  # negative: raw
+            _MEM_LEVEL,
+            _DEFAULT_STRATEGY,
+            zlib.ZLIB_VERSION.encode(),
+            ctypes.sizeof(_Stream),
+        )
+        if status != 0:
+            raise MemoryError("no memory for a DEFLATE stream")
+        # The stream must outlive the encoder by this call, and zlib's state points back to it.
+        weakref.finalize(self, _end, library.deflateEnd, self._stream)
+        self._search = FillSearch(self._try, max_pcluster)
+        self.begin_file = self._search.forget
+        self.fill = self._search.fill
+
+    def piece(self, src: int, src_len: int, dst: int, dst_len: int) -> int:
+        """See Encoder.piece."""
+        produced = self._try(dst, dst_len, src, src_len)
+        return 0 if produced > dst_len else produced
+
+    def _try(self, dst: int, room: int, src: int, length: int) -> int:
+        stream = self._stream
+        self._reset(self._stream_at)
+        stream.next_in, stream.avail_in = src, length
+        stream.next_out, stream.avail_out = dst, room
+        if self._deflate(self._stream_at, _FINISH) != _STREAM_END:
+            return room + 1
+        # A stream that begins with a stored block which is not the last begins with a zero byte and
+        # would lose it as padding. Bits 3 to 7 of that byte mean nothing: RFC 1951, 3.2.4.
+        first = ctypes.c_ubyte.from_address(dst)
+        if not first.value:
+            first.value = 1 << 3
+        unused: int = stream.avail_out
+        return room - unused
+
+
+def _end(deflate_end: Callable[[int], int], stream: _Stream) -> None:
+    deflate_end(ctypes.addressof(stream))
+
+
+def decompress_to(data: bytes, dst: int, size: int, partial: bool, window: int) -> None:
+    """Decode the stream ``data`` to ``size`` bytes at ``dst``; see ``decompress`` of this package."""
+    del window  # decoded in one go, every distance lies within the output
+    stream = zlib.decompressobj(-15)
+    try:
+        decoded = stream.decompress(data, size if partial and size else size + 1)
+    except zlib.error as error:
+        raise CorruptError(f"malformed DEFLATE stream: {error}") from None
+    if not partial and (not stream.eof or stream.unused_data):
+        what = "is followed by other bytes" if stream.eof else "does not end with its data"
+        raise CorruptError(f"DEFLATE stream {what}")
+    if len(decoded) < size or (len(decoded) > size and not partial):
+        raise CorruptError(f"DEFLATE stream holds {len(decoded)} bytes, {size} expected")
+    ctypes.memmove(dst, decoded, size)

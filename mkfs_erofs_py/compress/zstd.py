@@ -1,0 +1,163 @@
+"""Zstandard frames through the C library in the zstandard package."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import threading
+import weakref
+from ctypes import c_char_p, c_int, c_size_t, c_ulonglong, c_void_p
+from types import SimpleNamespace
+
+from mkfs_erofs_py.compress.clib import bind, extension_files, shared_library
+from mkfs_erofs_py.compress.search import FillSearch
+from mkfs_erofs_py.errors import CorruptError
+from mkfs_erofs_py.ondisk.constants import Algorithm
+from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
+
+__all__ = ["MAX_WINDOW", "MIN_WINDOW", "ZstdEncoder", "decompress_to", "frame_window"]
+
+# The record in the superblock holds the window's logarithm less 10 and kernels accept at most 10.
+MIN_WINDOW = 1 << 10
+MAX_WINDOW = 1 << 20
+
+_MAGIC = b"\x28\xb5\x2f\xfd"
+_C_COMPRESSION_LEVEL = 100  # numbers of zstd.h, part of its stable interface
+_C_WINDOW_LOG = 101
+_RESET_SESSION = 1
+_ERRORS = (1 << 8 * ctypes.sizeof(c_size_t)) - 120  # results above are negated error numbers
+
+
+class _Buffer(ctypes.Structure):
+    """ZSTD_inBuffer and ZSTD_outBuffer, which look alike."""
+
+    _fields_ = (("address", c_void_p), ("size", c_size_t), ("pos", c_size_t))
+
+
+_PROTOTYPES = {
+    "ZSTD_createCCtx": (c_void_p, ()),
+    "ZSTD_freeCCtx": (c_size_t, (c_void_p,)),
+    "ZSTD_CCtx_setParameter": (c_size_t, (c_void_p, c_int, c_int)),
+    "ZSTD_compress2": (c_size_t, (c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)),
+    "ZSTD_createDCtx": (c_void_p, ()),
+    "ZSTD_freeDCtx": (c_size_t, (c_void_p,)),
+    "ZSTD_DCtx_reset": (c_size_t, (c_void_p, c_int)),
+    "ZSTD_getFrameContentSize": (c_ulonglong, (c_char_p, c_size_t)),
+    "ZSTD_findFrameCompressedSize": (c_size_t, (c_char_p, c_size_t)),
+    "ZSTD_decompressDCtx": (c_size_t, (c_void_p, c_void_p, c_size_t, c_char_p, c_size_t)),
+    "ZSTD_decompressStream": (c_size_t, (c_void_p, c_void_p, c_void_p)),
+    "ZSTD_getErrorName": (c_char_p, (c_size_t,)),
+}
+
+
+@functools.cache
+def _library() -> SimpleNamespace:
+    files = itertools.chain(extension_files("zstandard", "_cffi"), shared_library("zstd"))
+    return bind("Zstandard", files, _PROTOTYPES)
+
+
+class ZstdEncoder:
+    """Zstandard at one level, no distance longer than ``window``.
+
+    The library cannot fill a given output, so ``fill`` searches: the ratio of the last pcluster of
+    the same file predicts how much fits.
+    """
+
+    def __init__(self, level: int, window: int, max_pcluster: int) -> None:
+        library = _library()
+        self.record = AlgorithmRecord(algorithm=Algorithm.ZSTD, window_bits=window.bit_length() - 1)
+        self._compress = library.ZSTD_compress2
+        self._context: int | None = library.ZSTD_createCCtx()
+        if self._context is None:
+            raise MemoryError("no memory for a Zstandard context")
+        weakref.finalize(self, library.ZSTD_freeCCtx, self._context)
+        for parameter, value in ((_C_COMPRESSION_LEVEL, level), (_C_WINDOW_LOG, window.bit_length() - 1)):
+            if library.ZSTD_CCtx_setParameter(self._context, parameter, value) > _ERRORS:
+                raise ValueError(f"Zstandard parameter {parameter} cannot be {value}")
+        self._search = FillSearch(self._try, max_pcluster)
+        self.begin_file = self._search.forget
+        self.fill = self._search.fill
+
+    def piece(self, src: int, src_len: int, dst: int, dst_len: int) -> int:
+        """See Encoder.piece."""
+        produced: int = self._compress(self._context, dst, dst_len, src, src_len)
+        return 0 if produced > _ERRORS else produced
+
+    def _try(self, dst: int, room: int, src: int, length: int) -> int:
+        produced: int = self._compress(self._context, dst, room, src, length)
+        return produced
+
+
+class _Decoder(threading.local):
+    """One decoding context a thread, made when the thread first decodes and freed when it ends."""
+
+    def __init__(self) -> None:
+        library = _library()
+        context: int | None = library.ZSTD_createDCtx()
+        if context is None:
+            raise MemoryError("no memory for a Zstandard context")
+        self.context = context
+        self._owner = _Owner()
+        weakref.finalize(self._owner, library.ZSTD_freeDCtx, context)
+        self.source = _Buffer()
+        self.target = _Buffer()
+
+
+class _Owner:
+    """Dies with the thread whose _Decoder holds it."""
+
+
+@functools.cache
+def _decoder() -> _Decoder:
+    return _Decoder()
+
+
+def frame_window(data: bytes) -> int:
+    """Return how many bytes of history the frame at the start of ``data`` asks for.
+
+    RFC 8878, 3.1.1.1: a single segment needs its content's size; otherwise a byte after the
+    descriptor holds the window. Raises CorruptError where no ordinary frame starts.
+    """
+    if data[:4] != _MAGIC or len(data) < 6:
+        raise CorruptError("no Zstandard frame where one should start")
+    if data[4] & 0x20:
+        size: int = _library().ZSTD_getFrameContentSize(data, len(data))
+        return size
+    base = 1 << 10 + (data[5] >> 3)
+    return base + (base >> 3) * (data[5] & 7)
+
+
+def decompress_to(data: bytes, dst: int, size: int, partial: bool, window: int) -> None:
+    """Decode the one frame in ``data`` to ``size`` bytes at ``dst``; see ``decompress`` of this package."""
+    if frame_window(data) > window:
+        raise CorruptError(f"Zstandard frame needs a window of {frame_window(data)} bytes, {window} declared")
+    library, decoder = _library(), _decoder()
+    if partial:
+        decoded = _decode_prefix(library, decoder, data, dst, size)
+    else:
+        if library.ZSTD_findFrameCompressedSize(data, len(data)) != len(data):
+            raise CorruptError("Zstandard frame is cut short or followed by other bytes")
+        decoded = library.ZSTD_decompressDCtx(decoder.context, dst, size, data, len(data))
+    if decoded > _ERRORS:
+        raise CorruptError(f"malformed Zstandard frame: {library.ZSTD_getErrorName(decoded).decode()}")
+    if decoded != size:
+        raise CorruptError(f"Zstandard frame holds {decoded} bytes, {size} expected")
+
+
+def _decode_prefix(library: SimpleNamespace, decoder: _Decoder, data: bytes, dst: int, size: int) -> int:
+    """Decode until ``size`` bytes are written, the frame ends or an error; return as ZSTD_decompressDCtx."""
+    source, target = decoder.source, decoder.target
+    source.address, source.size, source.pos = ctypes.cast(c_char_p(data), c_void_p).value, len(data), 0
+    target.address, target.size, target.pos = dst, size, 0
+    library.ZSTD_DCtx_reset(decoder.context, _RESET_SESSION)
+    before = -1
+    while target.pos < size and source.pos + target.pos != before:
+        before = source.pos + target.pos
+        result: int = library.ZSTD_decompressStream(decoder.context, ctypes.addressof(target), ctypes.addressof(source))
+        if result > _ERRORS:
+            return result
+        if result == 0:
+            break
+    done: int = target.pos
+    return done
