@@ -7,6 +7,7 @@
     ├── SourceError     OSError     what is to be built cannot be read, or changed       (exit 1)
     ├── OutputError     OSError     what is to be written cannot be written              (exit 1)
     ├── UnreadableError OSError     an image cannot be opened or read at all             (exit 2)
+    ├── CacheFullError  MemoryError a view does not fit the page cache's budget          (exit 1)
     └── ImageError                  an image's bytes are at fault; knows path and offset (exit 1)
         ├── CorruptError     ValueError           a structure contradicts the format
         ├── UnsupportedError NotImplementedError  a feature this reader does not know
@@ -21,6 +22,7 @@ from __future__ import annotations
 import os
 
 __all__ = [
+    "CacheFullError",
     "CorruptError",
     "ErofsError",
     "ImageError",
@@ -76,6 +78,10 @@ class UnreadableError(_PathError):
     """An image that cannot be opened or read at all: missing, no permission, an I/O error."""
 
     exit_code = 2
+
+
+class CacheFullError(ErofsError, MemoryError):
+    """A view of cached pages that does not fit the budget, since views held elsewhere pin the rest."""
 
 
 class ImageError(ErofsError):
