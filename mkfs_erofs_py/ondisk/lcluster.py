@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ..errors import OutOfBoundsError
 
 __all__ = [
+    "COMPACT_2B_MAX_BITS",
     "COMPACT_MAX_BITS",
     "D0_CBLKCNT",
     "DELTA_MAX",
