@@ -9,24 +9,34 @@ from dataclasses import dataclass
 from ..errors import OutOfBoundsError
 from .constants import FileType, Layout
 
-__all__ = ["COMPACT_SIZE", "EXTENDED_SIZE", "Inode", "decode_rdev", "encode_rdev", "file_type", "is_compressed"]
+__all__ = [
+    "COMPACT",
+    "COMPACT_SIZE",
+    "EXTENDED",
+    "EXTENDED_SIZE",
+    "Inode",
+    "decode_rdev",
+    "encode_rdev",
+    "file_type",
+    "is_compressed",
+]
 
 COMPACT_SIZE = 32
 EXTENDED_SIZE = 64
 
-_COMPACT = struct.Struct(
+COMPACT = struct.Struct(
     "<HHHH"  # 00 format, xattr icount, mode, nb
     "IIII"  # 08 size, mtime - epoch, u, ino
     "HHI"  # 18 uid, gid, reserved
 )
-_EXTENDED = struct.Struct(
+EXTENDED = struct.Struct(
     "<HHHHQ"  # 00 format, xattr icount, mode, nb, size
     "IIII"  # 10 u, ino, uid, gid
     "QII16x"  # 20 mtime, nanoseconds, nlink, reserved
 )
 _FORMAT = struct.Struct("<H")
-assert _COMPACT.size == COMPACT_SIZE
-assert _EXTENDED.size == EXTENDED_SIZE
+assert COMPACT.size == COMPACT_SIZE
+assert EXTENDED.size == EXTENDED_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +83,7 @@ class Inode:
     def pack(self) -> bytes:
         """Return the structure's 32 or 64 bytes."""
         if self.extended:
-            return _EXTENDED.pack(
+            return EXTENDED.pack(
                 self.format,
                 self.xattr_icount,
                 self.mode,
@@ -87,7 +97,7 @@ class Inode:
                 self.nsec,
                 self.nlink,
             )
-        return _COMPACT.pack(
+        return COMPACT.pack(
             self.format,
             self.xattr_icount,
             self.mode,
@@ -115,12 +125,12 @@ class Inode:
         if fmt & 1:
             if offset + EXTENDED_SIZE > len(data):
                 raise OutOfBoundsError("extended inode lies outside the image", offset)
-            _, icount, mode, nb, size, u, ino, uid, gid, mtime, nsec, nlink = _EXTENDED.unpack_from(data, offset)
+            _, icount, mode, nb, size, u, ino, uid, gid, mtime, nsec, nlink = EXTENDED.unpack_from(data, offset)
             if mtime >> 63:
                 mtime -= 1 << 64
             end = offset + EXTENDED_SIZE
         else:
-            _, icount, mode, nb, size, mtime, u, ino, uid, gid, _ = _COMPACT.unpack_from(data, offset)
+            _, icount, mode, nb, size, mtime, u, ino, uid, gid, _ = COMPACT.unpack_from(data, offset)
             nsec, nlink = 0, 1 if flag and not stat.S_ISDIR(mode) else nb
             end = offset + COMPACT_SIZE
         inode = cls(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from ..errors import OutOfBoundsError
 
 __all__ = [
-    "COMPACT_2B_MAX_BITS",
     "COMPACT_MAX_BITS",
     "D0_CBLKCNT",
     "DELTA_MAX",
@@ -32,6 +31,8 @@ __all__ = [
     "full_size",
     "pack_compact",
     "pack_full",
+    "unpack_full",
+    "unpack_packs",
 ]
 
 LCLUSTER_PLAIN, LCLUSTER_HEAD1, LCLUSTER_NONHEAD, LCLUSTER_HEAD2 = range(4)
@@ -185,6 +186,58 @@ def pack_compact(header: MapHeader, extents: Iterable[Extent], size: int, bits: 
         for i in range(0, count, step):
             out += packs.pack([next(slots) for _ in range(min(step, count - i))], width, step)
     return bytes(out)
+
+
+def unpack_full(data: bytes | memoryview) -> list[tuple[int, int, int]]:
+    """Read full records -> (first word, clusterofs, block) of heads, (first word, d0, d1) of the others.
+
+    The first word holds the type (`TYPE_MASK`), `HOLE_FLAG` and `PARTIAL_REF`.
+    """
+    return [
+        (word, offset, value) if word & TYPE_MASK != LCLUSTER_NONHEAD else (word, value & 0xFFFF, value >> 16)
+        for word, offset, value in _HEAD.iter_unpack(data)
+    ]
+
+
+def unpack_packs(data: bytes | memoryview, low_bits: int, entries: int, big: bool) -> list[tuple[int, int, int]]:
+    """Read whole packs of ``entries`` (2 or 16) slots -> (type, clusterofs, block) or (type, d0, d1).
+
+    ``low_bits``: log2 of the lcluster size, at least 12. ``big`` tells whether block counts are stored. d1 is 0 where
+    it is not (all slots but a pack's last one), and d0 of a pack's last slot follows from its neighbour's.
+    """
+    size = entries * (4 if entries == 2 else 2)
+    width = (size - 4) * 8 // entries
+    mask = (1 << low_bits) - 1
+    shifts = range(0, width * entries, width)
+    out = []
+    for at in range(0, len(data) - size + 1, size):
+        vector = int.from_bytes(data[at : at + size - 4], "little")
+        block = int.from_bytes(data[at + size - 4 : at + size], "little")
+        if not big:
+            block += 1
+        d0 = d1 = 0
+        pending = False  # a head whose blocks are not yet counted
+        for shift in shifts:
+            value = vector >> shift
+            low, kind = value & mask, value >> low_bits & 3
+            if kind != LCLUSTER_NONHEAD:
+                if pending:
+                    block += 1
+                out.append((kind, low, block))
+                pending = True
+                d0 = 0
+                continue
+            if low & D0_CBLKCNT:
+                if big:
+                    block += low & ~D0_CBLKCNT
+                    pending = False
+                d0, out_low = 1, low
+            elif shift == shifts[-1]:
+                d0, d1, out_low = d0 + 1, low, d0 + 1
+            else:
+                d0 = out_low = low
+            out.append((kind, out_low, d1))
+    return out
 
 
 class _Packs:

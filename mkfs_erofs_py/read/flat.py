@@ -1,0 +1,81 @@
+"""The extents of uncompressed files: flat, flat with an inline tail, chunked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import CorruptError, OutOfBoundsError
+from ..ondisk.chunk import HOLE, ChunkFormat, unpack_chunks
+from ..ondisk.constants import Layout
+from .extent import METABOX, Extent, Kind
+from .inode import Inode
+
+if TYPE_CHECKING:
+    from .volume import Volume
+
+__all__ = ["chunked_extents", "flat_extents"]
+
+_BATCH_BYTES = 32768
+
+
+def flat_extents(volume: Volume, inode: Inode, pos: int = 0) -> Iterator[Extent]:
+    """Yield the one or two extents of a flat inode, from the one that holds byte ``pos``.
+
+    Whole blocks lie at the start block; an inline tail of ``size mod block`` bytes lies behind the xattrs,
+    inside one block.
+    """
+    size, bs = inode.size, volume.block_size
+    if pos >= size:
+        return
+    block = inode.start_block
+    if block is None:
+        yield Extent(0, size, Kind.HOLE, 0, 0, 0)
+        return
+    tail = 0
+    if inode.layout == Layout.FLAT_INLINE:
+        # A multiple of the block size counts as one whole inline block, which never fits behind an inode.
+        tail = (size - 1) % bs + 1
+    whole = size - tail
+    if pos < whole:
+        yield Extent(0, whole, Kind.RAW, 0, block << volume.block_bits, whole)
+    if tail:
+        if inode.body % bs + tail > bs:
+            raise CorruptError(f"inline data of inode {inode.nid} crosses a block", inode.body)
+        yield Extent(whole, tail, Kind.RAW, METABOX if inode.in_metabox else 0, inode.body, tail)
+
+
+def chunked_extents(volume: Volume, inode: Inode, pos: int = 0) -> Iterator[Extent]:
+    """Yield the extents of a chunked inode from the one that holds byte ``pos``, neighbours joined."""
+    size = inode.size
+    if pos >= size:
+        return
+    form = ChunkFormat.unpack(inode.chunk_format)
+    unit, bits = form.entry_size, form.chunk_bits + volume.block_bits
+    start = (inode.body + unit - 1) // unit * unit
+    count = -(-size >> bits)
+    if start + count * unit > volume.meta_size(inode.in_metabox):
+        raise OutOfBoundsError(f"map of {count} chunks of inode {inode.nid} reaches past the end", start)
+    held: Extent | None = None
+    first = pos >> bits
+    while first < count:
+        batch = min(_BATCH_BYTES // unit, count - first)
+        data, at = volume.meta(inode.in_metabox, start + first * unit, batch * unit)
+        for number, (raw, block) in enumerate(unpack_chunks(data[at : at + batch * unit], form), first):
+            here = number << bits
+            length = min(1 << bits, size - here)
+            if block == HOLE:
+                kind, device, address, stored = Kind.HOLE, 0, 0, 0
+            else:
+                device = volume.device_id(raw)
+                kind, address, stored = Kind.RAW, block << volume.block_bits, length
+            if held is not None:
+                follows = address == held.address + held.stored and device == held.device
+                if kind == held.kind and (follows or kind == Kind.HOLE):
+                    held = Extent(held.start, held.length + length, kind, device, held.address, held.stored + stored)
+                    continue
+                yield held
+            held = Extent(here, length, kind, device, address, stored)
+        first += batch
+    if held is not None:
+        yield held

@@ -1,0 +1,340 @@
+"""An image, opened: inodes by path and number, and everything about them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from ..errors import CorruptError, ImageError, UnreadableError, UnsupportedError, UsageError
+from ..io import Buffer, PathOrFile, ReadAt, open_read_at
+from ..ondisk.constants import FileType, Incompat
+from ..ondisk.device import DeviceSlot
+from ..ondisk.dirent import Dirent
+from ..ondisk.superblock import AlgorithmRecord, LongPrefix, Superblock
+from .data import CACHE_BYTES, DataReader, InodeReader
+from .directory import DirectoryReader
+from .extent import Extent
+from .file import ErofsFile
+from .inode import Inode, load_inode
+from .volume import Volume
+from .xattrs import XattrReader
+
+__all__ = ["Image", "Target"]
+
+#: What names an inode: a path inside the image (``str`` as UTF-8 with surrogateescape), or the inode itself.
+Target = str | bytes | Inode
+
+#: Symbolic links followed in one lookup, as in Linux.
+_MAX_LINKS = 40
+#: Longest path `Image.walk` makes, so that a chain of directories cannot cost the square of its length.
+_MAX_PATH = 1 << 17
+_DOTS = (b".", b"..")
+
+
+class Image:
+    """A read-only EROFS image.
+
+    Opening reads the superblock and the root inode and nothing else. All methods may be called from many threads at
+    once; what they return is independent of the image but for views of its bytes (see `pieces`) and open files.
+    Whatever is malformed raises an ``ImageError`` when it is met: ``CorruptError``, ``UnsupportedError`` or
+    ``OutOfBoundsError``.
+    """
+
+    def __init__(self, image: ReadAt, devices: Sequence[ReadAt] = (), *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._readers = [image, *devices]
+        volume = self._volume = Volume(image, devices)
+        self.superblock: Superblock = volume.superblock
+        self.block_size: int = volume.block_size
+        self._data = DataReader(volume, cache_bytes)
+        sb = volume.superblock
+        self._packed: InodeReader | None = None
+        if sb.incompat & Incompat.FRAGMENTS and sb.packed_nid:
+            self._packed = self._special(sb.packed_nid, "packed inode", fragments=False)
+            self._data.packed = self._packed
+        if sb.incompat & Incompat.METABOX:
+            volume.metabox = self._special(sb.metabox_nid, "metabox", fragments=True)
+        self._xattrs = XattrReader(volume, self._packed)
+        self._directories = DirectoryReader(volume, self._data)
+        self.root: Inode = self.inode(sb.root_nid)
+        if not self.root.is_dir:
+            raise CorruptError(f"the root inode {sb.root_nid} is not a directory", self.root.offset)
+
+    @classmethod
+    def open(cls, source: PathOrFile, *, devices: Sequence[PathOrFile] = (), cache_bytes: int = CACHE_BYTES) -> Image:
+        """Open a path, a binary file that can seek, or a ``memoryview``/``bytearray``; ``devices`` likewise, in order.
+
+        Raises ``UnreadableError`` for what cannot be read at all, ``ImageError`` for what is no sound image,
+        ``UsageError`` for a wrong number of devices.
+        """
+        readers: list[ReadAt] = []
+        try:
+            for one in (source, *devices):
+                readers.append(open_read_at(one))
+            return cls(readers[0], readers[1:], cache_bytes=cache_bytes)
+        except BaseException as error:
+            if isinstance(error, ImageError) and error.path is None and isinstance(source, (str, bytes, os.PathLike)):
+                error.path = os.fspath(source)
+            for reader in readers:
+                reader.close()
+            raise
+
+    def close(self) -> None:
+        """Close the image and its devices. Views that were handed out stay valid."""
+        for reader in self._readers:
+            reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # -- the image as a whole ----------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Bytes of the image file or device, whatever the superblock says."""
+        return self._volume.image.size
+
+    @property
+    def algorithms(self) -> Sequence[AlgorithmRecord]:
+        """The algorithm records, ascending."""
+        return self._volume.records
+
+    @property
+    def devices(self) -> Sequence[DeviceSlot]:
+        """The extra devices' slots; the k-th is device k+1 in extents."""
+        return self._volume.slots
+
+    @property
+    def prefixes(self) -> Sequence[LongPrefix]:
+        """The long xattr prefixes by id."""
+        return self._xattrs.prefixes
+
+    @property
+    def packed(self) -> Inode | None:
+        """The packed inode, which holds fragments."""
+        return self._packed.inode if self._packed is not None else None
+
+    @property
+    def metabox(self) -> Inode | None:
+        """The metabox, which holds inodes."""
+        reader = self._volume.metabox
+        return reader.inode if isinstance(reader, InodeReader) else None
+
+    def _special(self, nid: int, name: str, *, fragments: bool) -> InodeReader:
+        inode = load_inode(self._volume, nid)
+        if not inode.is_file:
+            raise CorruptError(f"the {name} {nid} is not a regular file", inode.offset)
+        return InodeReader(self._data, inode, name, fragments)
+
+    # -- inodes ------------------------------------------------------------------------------------
+
+    def inode(self, nid: int) -> Inode:
+        """Return the inode with the number ``nid``. Raises ``ImageError``."""
+        return load_inode(self._volume, nid)
+
+    def readdir(self, target: Target) -> Iterator[Dirent]:
+        """Yield a directory's entries (``name``, ``nid``, ``type``) in order, ``.`` and ``..`` among them."""
+        inode = self._inode(target)
+        if not inode.is_dir:
+            raise UsageError(f"{_shown(target)} is not a directory")
+        return self._directories.entries(inode)
+
+    def lookup(self, path: str | bytes, *, follow: bool = True) -> Inode:
+        """Return the inode at ``path``, which starts at the root with or without a slash.
+
+        Symbolic links on the way are followed inside the image (``..`` never leaves it); one at the end only if
+        ``follow``. Raises ``UnreadableError`` where there is no such file, where a part of the way is no directory,
+        and after 40 links.
+        """
+        whole = os.fsencode(path)
+        todo = [part for part in reversed(whole.split(b"/")) if part]
+        above = [self.root]
+        links = 0
+        while todo:
+            name = todo.pop()
+            if not above[-1].is_dir:
+                raise UnreadableError(whole, "not a directory")
+            if name == b".":
+                continue
+            if name == b"..":
+                if len(above) > 1:
+                    above.pop()
+                continue
+            entry = self._directories.find(above[-1], name)
+            if entry is None:
+                raise UnreadableError(whole, "no such file in the image")
+            found = self.inode(entry.nid)
+            if found.is_symlink and (todo or follow):
+                links += 1
+                if links > _MAX_LINKS:
+                    raise UnreadableError(whole, "too many symbolic links")
+                link = self.readlink(found)
+                if link.startswith(b"/"):
+                    del above[1:]
+                todo += [part for part in reversed(link.split(b"/")) if part]
+                continue
+            above.append(found)
+        return above[-1]
+
+    def walk(self, top: Target = b"/") -> Iterator[tuple[bytes, Inode]]:
+        """Yield ``(path, inode)`` for ``top`` and everything below it, parents first, names in byte order.
+
+        Paths are absolute. Raises ``CorruptError`` for a directory that is reached twice (a cycle, two parents), for
+        a ``..`` that does not lead to the parent, for an entry whose type is not its inode's.
+        """
+        inode = self._inode(top)
+        path = b"/" if isinstance(top, Inode) else b"/" + os.fsencode(top).strip(b"/")
+        yield path, inode
+        if not inode.is_dir:
+            return
+        parent = None
+        if inode == self.root:
+            parent = inode.nid
+        seen = {inode.nid}
+        stack = [(path.rstrip(b"/") + b"/", inode, self._children(inode, parent))]
+        while stack:
+            prefix, directory, entries = stack[-1]
+            for entry in entries:
+                child = self.inode(entry.nid)
+                if entry.type != FileType.UNKNOWN and entry.type != child.type:
+                    raise CorruptError(
+                        f"directory inode {directory.nid} gives {entry.name!r} the type {entry.type}, "
+                        f"its inode {child.nid} has {int(child.type)}",
+                        directory.offset,
+                    )
+                path = prefix + entry.name
+                if child.is_dir:
+                    if child.nid in seen:
+                        raise CorruptError(f"directory inode {child.nid} is reached a second time", directory.offset)
+                    seen.add(child.nid)
+                    if len(path) > _MAX_PATH:
+                        raise UnsupportedError(f"directories are nested over {_MAX_PATH} bytes deep", child.offset)
+                    stack.append((path + b"/", child, self._children(child, directory.nid)))
+                    yield path, child
+                    break
+                yield path, child
+            else:
+                stack.pop()
+
+    def _children(self, inode: Inode, parent: int | None) -> Iterator[Dirent]:
+        for entry in self._directories.entries(inode):
+            if entry.name in _DOTS:
+                if entry.name == b".." and parent is not None and entry.nid != parent:
+                    raise CorruptError(
+                        f"directory inode {inode.nid} has '..' lead to {entry.nid}, not {parent}", inode.offset
+                    )
+                continue
+            yield entry
+
+    def inodes(self) -> Iterator[tuple[bytes, Inode]]:
+        """Yield every inode once, with the first path that leads to it."""
+        seen: set[int] = set()
+        for path, inode in self.walk():
+            if inode.nlink > 1 and not inode.is_dir:
+                if inode.nid in seen:
+                    continue
+                seen.add(inode.nid)
+            yield path, inode
+
+    # -- what is known of an inode -----------------------------------------------------------------
+
+    def stat(self, target: Target, *, follow: bool = True) -> os.stat_result:
+        """Return what ``os.stat`` shows of a mounted image: ``st_ino`` is the nid, all times are the mtime."""
+        inode = self._inode(target, follow=follow)
+        if inode.is_compressed:
+            blocks = inode.stored_blocks << (self.block_size.bit_length() - 10)
+        else:
+            blocks = -(-inode.size // self.block_size) * self.block_size >> 9
+        ns = inode.mtime_ns
+        second = inode.mtime
+        return os.stat_result(
+            (inode.mode, inode.nid, 0, inode.nlink, inode.uid, inode.gid, inode.size, second, second, second),
+            {
+                "st_atime_ns": ns,
+                "st_mtime_ns": ns,
+                "st_ctime_ns": ns,
+                "st_atime": ns / 1e9,
+                "st_mtime": ns / 1e9,
+                "st_ctime": ns / 1e9,
+                "st_blksize": self.block_size,
+                "st_blocks": blocks,
+                "st_rdev": os.makedev(*inode.rdev),
+            },
+        )
+
+    def readlink(self, target: Target) -> bytes:
+        """Return a symbolic link's target. Raises ``CorruptError`` for one that is empty, too long or holds a NUL."""
+        inode = self._inode(target, follow=False)
+        if not inode.is_symlink:
+            raise UsageError(f"{_shown(target)} is not a symbolic link")
+        if not 0 < inode.size < 65536:
+            raise CorruptError(f"symbolic link inode {inode.nid} has {inode.size} bytes", inode.offset)
+        link = self._data.pread(inode, inode.size, 0)
+        if b"\0" in link:
+            raise CorruptError(f"symbolic link inode {inode.nid} holds a NUL", inode.offset)
+        return link
+
+    def xattrs(self, target: Target, *, follow: bool = True) -> dict[bytes, bytes]:
+        """Return the visible extended attributes: full names to values."""
+        return self._xattrs.all(self._inode(target, follow=follow))
+
+    def fingerprint(self, target: Target) -> bytes | None:
+        """Return a file's content fingerprint as stored (``sha256:`` or ``blake3:`` and 32 raw bytes), if it has one.
+
+        It is the attribute that the superblock announces for page cache sharing; in images that announce none,
+        ``trusted.erofs.fingerprint`` or ``erofs.fingerprint.v1``.
+        """
+        return self._xattrs.fingerprint(self._inode(target))
+
+    def fingerprints(self) -> Iterator[tuple[bytes, Inode, bytes | None]]:
+        """Yield ``(path, inode, fingerprint)`` of every non-empty regular file, each inode once. Reads no file data."""
+        for path, inode in self.inodes():
+            if inode.size and stat.S_ISREG(inode.mode):
+                yield path, inode, self._xattrs.fingerprint(inode)
+
+    def extents(self, target: Target, pos: int = 0) -> Iterator[Extent]:
+        """Yield where an inode's bytes lie, in order, from the extent that holds byte ``pos``."""
+        return self._data.extents(self._inode(target), pos)
+
+    # -- data --------------------------------------------------------------------------------------
+
+    def pieces(self, target: Target, pos: int = 0) -> Iterator[tuple[int, Buffer]]:
+        """Yield ``(offset, bytes)`` front to back; gaps between pieces, and behind the last one, are holes (zeros).
+
+        The fastest way through a whole file, in bounded memory: views of the mapped image where data is stored as
+        it is (they keep it mapped), decoded pieces of at most 12 MiB elsewhere.
+        """
+        return self._data.pieces(self._inode(target), pos)
+
+    def pread(self, target: Target, length: int, offset: int) -> bytes:
+        """Return up to ``length`` bytes from byte ``offset``; fewer only at the end. At most 2 GiB."""
+        return self._data.pread(self._inode(target), length, offset)
+
+    def read(self, target: Target) -> bytes:
+        """Return the whole content of a file of up to 2 GiB."""
+        inode = self._inode(target)
+        if inode.is_dir:
+            raise UsageError(f"{_shown(target)} is a directory")
+        return self._data.pread(inode, inode.size, 0)
+
+    def open_file(self, target: Target) -> ErofsFile:
+        """Open a regular file as an unbuffered binary file object (wrap it in ``io.BufferedReader`` at will)."""
+        inode = self._inode(target)
+        if not inode.is_file:
+            raise UsageError(f"{_shown(target)} is not a regular file")
+        name = target if not isinstance(target, Inode) else f"inode {target.nid}"
+        return ErofsFile(self._data, inode, name)
+
+    def _inode(self, target: Target, *, follow: bool = True) -> Inode:
+        return target if isinstance(target, Inode) else self.lookup(target, follow=follow)
+
+
+def _shown(target: Target) -> str:
+    if isinstance(target, Inode):
+        return f"inode {target.nid}"
+    return os.fsencode(target).decode("utf-8", "backslashreplace")
