@@ -1,0 +1,232 @@
+"""Writes a plan down: directory blocks, attributes, inodes, and at the very end the superblock."""
+
+from __future__ import annotations
+
+import stat
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+
+import blake3
+
+from ..compress import make_encoder
+from ..fingerprint import DIGEST_SIZE
+from ..ondisk.constants import (
+    SUPERBLOCK_OFFSET,
+    SUPERBLOCK_SIZE,
+    Compat,
+    Incompat,
+    Layout,
+)
+from ..ondisk.dirent import Dirent, pack_directory
+from ..ondisk.inode import Inode, encode_rdev, file_type
+from ..ondisk.superblock import (
+    AlgorithmRecord,
+    Superblock,
+    checksum,
+    checksum_end,
+    pack_algorithms,
+    pack_prefixes,
+)
+from .contents import Stored
+from .heads import Heads
+from .index import index_bytes, index_layout
+from .options import Profile
+from .output import Output
+from .plan import Plan, names
+from .spool import Spool
+
+__all__ = ["emit_metadata", "emit_superblock", "front_size"]
+
+_CHUNK = 1 << 20
+
+
+def front_size(profile: Profile) -> int:
+    """Return the bytes in front of the contents: whole blocks that hold superblock, records and prefixes."""
+    size = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE + len(_records(profile)) + len(pack_prefixes(profile.prefixes))
+    return -(-size // profile.block_size) * profile.block_size
+
+
+def _record(profile: Profile) -> AlgorithmRecord | None:
+    if profile.compressor is None:
+        return None
+    encoder = make_encoder(profile.compressor, max_pcluster=profile.pcluster, block_size=profile.block_size)
+    return encoder.record
+
+
+def _records(profile: Profile) -> bytes:
+    record = _record(profile)
+    return pack_algorithms([record]) if record and _has_records(profile) else b""
+
+
+def _has_records(profile: Profile) -> bool:
+    """Tell whether the algorithm is declared in a record: LZ4 in single blocks needs none."""
+    return profile.compressor is not None and (
+        profile.compressor.algorithm != 0 or profile.pcluster > profile.block_size
+    )
+
+
+def emit_metadata(plan: Plan, spool: Spool, output: Output) -> bytes:
+    """Append all metadata but the superblock -> a digest of it."""
+    hasher = blake3.blake3()
+    output.pad(plan.heads.profile.block_size)
+    assert output.position == plan.data_end
+    pending = bytearray()
+    for part in _metadata(plan, spool):
+        pending += part
+        if len(pending) >= _CHUNK:
+            hasher.update(pending)
+            output.append([pending])
+            pending = bytearray()
+    pending += bytes(plan.end - output.position - len(pending))
+    hasher.update(pending)
+    output.append([pending])
+    return hasher.digest()
+
+
+def _metadata(plan: Plan, spool: Spool) -> Iterator[bytes]:
+    """Yield the metadata from the end of the contents on, gaps included."""
+    heads = plan.heads
+    block = heads.profile.block_size
+    for number in plan.blocks:
+        data = _data(plan, number)
+        full = data[: len(data) - plan.tails[number]]
+        yield full
+        yield bytes(-len(full) % block)
+    at = 0
+    for packed in heads.shared:
+        yield packed
+        at += len(packed)
+    for number in plan.order:
+        yield bytes(plan.positions[number] - at)
+        at = plan.positions[number]
+        for part in _inode(plan, spool, number):
+            yield part
+            at += len(part)
+
+
+def _data(plan: Plan, number: int) -> bytes:
+    """Return the data of a directory or symlink."""
+    heads = plan.heads
+    node = heads.nodes[number]
+    if not node.is_dir:
+        return node.target
+    entries = [Dirent(name, plan.nid(n), file_type(heads.nodes[n].mode)) for name, n in names(heads, number)]
+    return pack_directory(entries, heads.profile.block_size)
+
+
+def _inode(plan: Plan, spool: Spool, number: int) -> Iterator[bytes]:
+    """Yield an inode, its attributes, and its index or tail."""
+    heads = plan.heads
+    node = heads.nodes[number]
+    stored = plan.stored.get(number)
+    area = heads.xattr_area(node, stored.digest if stored else bytes(DIGEST_SIZE))
+    extended = heads.extended(number)
+    mtime, nsec = heads.mtime(node)
+    uid, gid = heads.owner(node)
+    tail = plan.tails[number]
+    layout = Layout.FLAT_INLINE if tail else Layout.FLAT_PLAIN
+    size, u = node.size, 0
+    if node.is_dir or stat.S_ISLNK(node.mode):
+        size = plan.sizes[number] if node.is_dir else len(node.target)
+        u = plan.blocks.get(number, 0)
+    elif stat.S_ISCHR(node.mode) or stat.S_ISBLK(node.mode):
+        u = encode_rdev(*node.rdev)
+    elif stored is not None:
+        if stored.pieces is not None:
+            layout = index_layout(heads.profile)
+        u = _address(stored, heads)
+    nlink = heads.nlinks[number]
+    inode = Inode(
+        layout=layout,
+        extended=extended,
+        flag=node.is_dir and heads.options.dot_omitted,
+        xattr_icount=(len(area) - 12) // 4 + 1 if area else 0,
+        mode=node.mode,
+        size=size,
+        nb=0 if extended else nlink,
+        u=u,
+        ino=number + 1,
+        uid=uid,
+        gid=gid,
+        mtime=mtime if extended else mtime - heads.epoch,
+        nsec=nsec,
+        nlink=nlink,
+    )
+    yield inode.pack()
+    yield area
+    if stored is not None and stored.pieces is not None:
+        at = plan.meta_start + plan.positions[number] + inode.head_size + len(area)
+        yield index_bytes(heads.profile, stored.pieces, stored.start, node.size, at)
+    elif tail:
+        yield spool.read(stored.tail, tail) if stored else _data(plan, number)[-tail:]
+
+
+def _address(stored: Stored, heads: Heads) -> int:
+    """Return an inode's ``u``: the first block of flat data, the blocks used by compressed data."""
+    bits = heads.profile.block_bits
+    return stored.start >> bits if stored.pieces is None else -(-stored.length >> bits)
+
+
+def emit_superblock(plan: Plan, digest: bytes, output: Output) -> Superblock:
+    """Write block 0 -> the superblock. ``digest`` stands for all else that the image holds."""
+    heads, profile, options = plan.heads, plan.heads.profile, plan.heads.options
+    compressed = any(s.pieces is not None for s in plan.stored.values())
+    compat = Compat.MTIME
+    incompat = Incompat(0)
+    if options.checksum:
+        compat |= Compat.SB_CHKSUM
+    if options.xattr_filter:
+        compat |= Compat.XATTR_FILTER
+    if profile.ishare:
+        compat |= Compat.ISHARE_XATTRS
+    if profile.prefixes:
+        incompat |= Incompat.XATTR_PREFIXES
+        compat |= Compat.PLAIN_XATTR_PFX
+    if profile.wide:
+        incompat |= Incompat.BIT48
+    records, algorithms = b"", 0
+    if compressed:
+        assert profile.compressor is not None
+        incompat |= Incompat.LZ4_0PADDING
+        record = _record(profile)
+        assert record is not None
+        if _has_records(profile):
+            incompat |= Incompat.COMPR_CFGS
+            records, algorithms = _records(profile), 1 << profile.compressor.algorithm
+        else:
+            algorithms = record.max_distance
+    bits = profile.block_bits
+    table = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE + len(records)
+    fields = Superblock(
+        block_bits=bits,
+        root_nid=plan.nid(0),
+        compat=compat,
+        incompat=incompat,
+        inodes=len(heads.nodes),
+        epoch=heads.epoch,
+        fixed_nsec=heads.nsec,
+        blocks=plan.end >> bits,
+        meta_blkaddr=plan.meta_start >> bits,
+        xattr_blkaddr=plan.meta_start >> bits if plan.shared_size else 0,
+        label=options.label,
+        algorithms=algorithms,
+        prefix_count=len(profile.prefixes),
+        prefix_table=table // 4 if profile.prefixes else 0,
+    )
+    behind = records + pack_prefixes(profile.prefixes)
+    identity = options.uuid or _content_uuid(fields.pack() + behind + digest)
+    fields = replace(fields, uuid=identity.bytes)
+    if options.checksum:
+        covered = (fields.pack() + behind).ljust(checksum_end(profile.block_size) - SUPERBLOCK_OFFSET, b"\0")
+        fields = replace(fields, checksum=checksum(covered[: checksum_end(profile.block_size) - SUPERBLOCK_OFFSET]))
+    output.write_at((bytes(SUPERBLOCK_OFFSET) + fields.pack() + behind).ljust(front_size(profile), b"\0"), 0)
+    return fields
+
+
+def _content_uuid(content: bytes) -> uuid.UUID:
+    """Return a UUID that follows from the content: version 8 of RFC 9562, "whatever the maker likes"."""
+    raw = bytearray(blake3.blake3(content).digest(16))
+    raw[6] = raw[6] & 0x0F | 0x80
+    raw[8] = raw[8] & 0x3F | 0x80
+    return uuid.UUID(bytes=bytes(raw))

@@ -1,0 +1,235 @@
+"""Everything of the inodes that is known before any content is read: heads, times, links, xattrs."""
+
+from __future__ import annotations
+
+import stat
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..errors import SourceError, UsageError
+from ..fingerprint import DIGEST_SIZE, value
+from ..ondisk.constants import FINGERPRINT_NAME
+from ..ondisk.inode import COMPACT_SIZE, EXTENDED_SIZE
+from ..ondisk.xattr import (
+    HEADER_SIZE,
+    MAX_SHARED,
+    MAX_SUFFIX,
+    MAX_VALUE,
+    XattrEntry,
+    filter_word,
+    pack_area,
+    split_name,
+)
+from ..tree import Node
+from .options import BuildOptions, Profile, TimePolicy
+
+__all__ = ["Heads", "make_heads"]
+
+#: The largest xattr area that the 16-bit count of an inode can express.
+_MAX_AREA = HEADER_SIZE + 4 * 0xFFFE
+_ID_MAX = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The inodes in their order (parents first, the root at 0) and what their heads will say.
+
+    ``numbers`` gives a node's place in ``nodes`` by its `id`, ``nlinks`` its link count and ``parents`` the
+    parent's place of each directory. ``epoch`` and ``nsec`` are the time that compact inodes share.
+    ``shared`` holds the packed attributes stored once, with their 4-byte-unit ids.
+    """
+
+    options: BuildOptions
+    profile: Profile
+    nodes: Sequence[Node]
+    numbers: dict[int, int]
+    nlinks: array[int]
+    parents: array[int]
+    epoch: int
+    nsec: int
+    shared: dict[bytes, int]
+
+    def mtime(self, node: Node) -> tuple[int, int]:
+        """Return (seconds, nanoseconds) by the time policy."""
+        return _mtime(node, self.options)
+
+    def owner(self, node: Node) -> tuple[int, int]:
+        """Return (uid, gid) as forced and shifted. Raises `UsageError` where they leave 32 bits."""
+        options = self.options
+        uid = (node.uid if options.force_uid is None else options.force_uid) + options.uid_offset
+        gid = (node.gid if options.force_gid is None else options.force_gid) + options.gid_offset
+        if not (0 <= uid <= _ID_MAX and 0 <= gid <= _ID_MAX):
+            raise UsageError(f"--uid-offset/--gid-offset: owner {uid}:{gid} does not fit 32 bits")
+        return uid, gid
+
+    def extended(self, number: int) -> bool:
+        """Tell whether an inode needs the extended form; compact wherever the rules allow."""
+        form = self.options.inode_form
+        if form != "auto":
+            return form == "extended"
+        node = self.nodes[number]
+        mtime, nsec = self.mtime(node)
+        if nsec != self.nsec or not 0 <= mtime - self.epoch <= (0xFFFF_FFFF if self.profile.wide else 0):
+            return True
+        uid, gid = self.owner(node)
+        return uid > 0xFFFF or gid > 0xFFFF or node.size > 0xFFFF_FFFF or self.nlinks[number] > 0xFFFF
+
+    def head_size(self, number: int) -> int:
+        """Bytes of the inode's structure."""
+        return EXTENDED_SIZE if self.extended(number) else COMPACT_SIZE
+
+    def has_fingerprint(self, node: Node) -> bool:
+        """Tell whether the inode carries a fingerprint: regular files that are not empty do."""
+        return self.profile.fingerprint_entry is not None and node.is_regular and node.size > 0
+
+    def xattr_area(self, node: Node, digest: bytes) -> bytes:
+        """Return the inode's packed attributes, its fingerprint among them."""
+        if not node.xattrs and not self.has_fingerprint(node):
+            return b""
+        entries: list[tuple[XattrEntry, bytes]] = []
+        shared: list[tuple[XattrEntry, int]] = []
+        for entry in self._entries(node):
+            packed = entry.pack()
+            number = self.shared.get(packed)
+            if number is None or len(shared) >= MAX_SHARED:
+                entries.append((entry, packed))
+            else:
+                shared.append((entry, number))
+        if self.has_fingerprint(node):
+            assert self.profile.fingerprint_entry is not None
+            index, suffix = self.profile.fingerprint_entry
+            entry = XattrEntry(index, suffix, value(self.profile.digest, digest))
+            entries.append((entry, entry.pack()))
+        bits = 0
+        if self.options.xattr_filter:
+            bits = filter_word([e for e, _ in entries] + [e for e, _ in shared], self.profile.prefixes)
+        return pack_area([p for _, p in entries], [n for _, n in shared], bits)
+
+    def xattr_size(self, node: Node) -> int:
+        """Bytes of `xattr_area`."""
+        return len(self.xattr_area(node, bytes(DIGEST_SIZE)))
+
+    def _entries(self, node: Node) -> Iterable[XattrEntry]:
+        return _entries(node, self.options, self.profile)
+
+
+def _mtime(node: Node, options: BuildOptions) -> tuple[int, int]:
+    stamp = options.timestamp
+    if stamp is None or options.time_policy is TimePolicy.KEEP:
+        return node.mtime, node.nsec
+    if options.time_policy is TimePolicy.FIX or node.mtime >= stamp:
+        return stamp, 0
+    return node.mtime, node.nsec
+
+
+def _entries(node: Node, options: BuildOptions, profile: Profile) -> list[XattrEntry]:
+    """Split a node's attributes; a stale fingerprint of the source's is replaced by the image's own."""
+    entries = []
+    replaced = (options.fingerprint_name, FINGERPRINT_NAME) if profile.fingerprint_entry and node.is_regular else ()
+    for name, content in node.xattrs:
+        if name in replaced:
+            continue
+        parts = split_name(name, profile.prefixes)
+        assert parts is not None
+        entries.append(XattrEntry(*parts, content))
+    return entries
+
+
+def make_heads(root: Node, options: BuildOptions, profile: Profile) -> Heads:
+    """Number the inodes and decide all that does not depend on contents.
+
+    Raises `SourceError` for attributes that do not fit.
+    """
+    nodes = list(root.walk())
+    numbers = {id(node): i for i, node in enumerate(nodes)}
+    nlinks = array("I", bytes(4 * len(nodes)))
+    parents = array("I", bytes(4 * len(nodes)))
+    for number, node in enumerate(nodes):
+        if not node.is_dir:
+            continue
+        nlinks[number] += 2
+        for _, child in node.children:
+            at = numbers[id(child)]
+            if child.is_dir:
+                parents[at] = number
+                nlinks[number] += 1
+            else:
+                nlinks[at] += 1
+    epoch, nsec = _epoch(nodes, options, profile.wide)
+    shared = _shared(nodes, options, profile)
+    heads = Heads(options, profile, nodes, numbers, nlinks, parents, epoch, nsec, shared)
+    for node in nodes:
+        if node.xattrs:
+            _check_xattrs(heads, node)
+    return heads
+
+
+def _epoch(nodes: Sequence[Node], options: BuildOptions, wide: bool) -> tuple[int, int]:
+    """Choose the (seconds, nanoseconds) that let the most inodes be compact.
+
+    Classic images: the one time that most have. 48-bit images store seconds in compact inodes too,
+    so the earliest second that has most of the others within 2^32 seconds behind it will do.
+    """
+    times = Counter(_mtime(node, options) for node in nodes)
+    if not wide:
+        # Where several are as common, the latest: an order that does not depend on the walk.
+        (mtime, nsec), _ = max(times.items(), key=lambda item: (item[1], item[0]))
+        return (mtime, nsec) if mtime >= 0 else (0, 0)
+    by_nsec: Counter[int] = Counter()
+    for (_, ns), count in times.items():
+        by_nsec[ns] += count
+    nsec, _ = max(by_nsec.items(), key=lambda item: (item[1], item[0]))
+    seconds = [s for s, ns in times if ns == nsec and s >= 0] or [0]
+    return min(s for s in seconds if max(seconds) - s <= 0xFFFF_FFFF), nsec
+
+
+def _shared(nodes: Sequence[Node], options: BuildOptions, profile: Profile) -> dict[bytes, int]:
+    """Choose the attributes to store once: those that more inodes repeat than the tolerance -> their ids."""
+    counts: Counter[tuple[bytes, bytes]] = Counter()
+    for node in nodes:
+        counts.update(node.xattrs)
+    common = {pair for pair, count in counts.items() if count > max(options.xattr_tolerance, 1)}
+    if not common:
+        return {}
+    shared: dict[bytes, int] = {}
+    at = 0
+    for name, content in sorted(common):
+        parts = split_name(name, profile.prefixes)
+        assert parts is not None
+        packed = XattrEntry(*parts, content).pack()
+        shared[packed] = at // 4
+        at += len(packed)
+    return shared
+
+
+def _check_xattrs(heads: Heads, node: Node) -> None:
+    label = node.content.label if node.content else node.target or b"a directory or special file"
+    for name, content in node.xattrs:
+        if len(content) > MAX_VALUE:
+            raise SourceError(label, f"xattr {name!r} has {len(content)} bytes; at most {MAX_VALUE} fit")
+        parts = split_name(name, heads.profile.prefixes)
+        if parts and len(parts[1]) > MAX_SUFFIX:
+            raise SourceError(label, f"xattr name {name!r} is too long")
+    if (size := heads.xattr_size(node)) > _MAX_AREA:
+        raise SourceError(label, f"extended attributes take {size} bytes; at most {_MAX_AREA} fit")
+
+
+def kind(node: Node) -> str:
+    """Return the name of a node's type, for reports."""
+    for test, name in _KINDS:
+        if test(node.mode):
+            return name
+    return "other"
+
+
+_KINDS = (
+    (stat.S_ISREG, "files"),
+    (stat.S_ISDIR, "directories"),
+    (stat.S_ISLNK, "symlinks"),
+    (stat.S_ISCHR, "devices"),
+    (stat.S_ISBLK, "devices"),
+    (stat.S_ISFIFO, "fifos"),
+    (stat.S_ISSOCK, "sockets"),
+)

@@ -1,0 +1,265 @@
+"""What a caller may ask for, and the one profile that it resolves to: every choice of layout."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from dataclasses import dataclass
+
+from ..compress import CompressorSpec, parse_compressor
+from ..errors import UsageError
+from ..fingerprint import ALGORITHMS
+from ..ondisk.constants import (
+    ALGORITHM_KERNEL,
+    BLOCK_BITS_RANGE,
+    COMPAT_KERNEL,
+    FINGERPRINT_NAME,
+    INCOMPAT_KERNEL,
+    MAX_ENCODED,
+    Algorithm,
+    Compat,
+    Incompat,
+)
+from ..ondisk.lcluster import COMPACT_MAX_BITS, D0_CBLKCNT
+from ..ondisk.superblock import LongPrefix
+from ..ondisk.xattr import LONG_PREFIX_FLAG, NAMESPACES
+from .kernel import Kernel, Requirements
+
+__all__ = ["BuildOptions", "IndexForm", "Profile", "TimePolicy", "resolve"]
+
+#: Encoded extents: bytes of content a piece holds where ``-C`` does not say, and the least it may say.
+#: Smaller pieces cost more in lost context than the index saves.
+_EXTENT_PIECE, _EXTENT_PIECE_MIN = 65536, 16384
+#: Large contents are packed in segments, each by any worker. A segment is large enough that what is
+#: lost at its end (half a block, and the compressor's context) does not show.
+_SEGMENT, _SEGMENT_PCLUSTERS = 4 << 20, 16
+
+
+class IndexForm(enum.Enum):
+    """How compressed files are indexed."""
+
+    NONE = "none"
+    COMPACT = "compact"
+    FULL = "full"
+    EXTENTS = "extents"
+
+
+class TimePolicy(enum.Enum):
+    """What happens to a file's modification time."""
+
+    KEEP = "keep"
+    CLAMP = "clamp"
+    FIX = "fix"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """Everything that shapes an image. Times are seconds since 1970, sizes bytes.
+
+    ``compressor`` is in ``mkfs.erofs``'s ``-z`` syntax, ``None`` to store plain. ``pcluster`` is the
+    most a block-aligned physical cluster takes, or the content in a piece of encoded extents.
+    ``encoded_extents`` and ``legacy_index`` choose the index; ``None`` and False leave it to
+    ``kernel``, the release that must mount the image (``None``: 6.6, or what other options need).
+    ``timestamp`` with ``time_policy`` sets or clamps modification times. ``xattr_tolerance`` is how
+    many inodes may repeat an attribute before it is stored once for all; negative leaves all out.
+    ``fingerprint`` is ``blake3``, ``sha256`` or ``none``. ``workers`` is 0 for one a processor.
+    """
+
+    compressor: str | None = "lz4hc"
+    pcluster: int | None = None
+    block_size: int = 4096
+    encoded_extents: bool | None = None
+    legacy_index: bool = False
+    dot_omitted: bool = False
+    kernel: str | None = None
+    fingerprint: str = "blake3"
+    fingerprint_name: bytes = FINGERPRINT_NAME
+    xattr_prefixes: tuple[bytes, ...] = ()
+    xattr_filter: bool = True
+    xattr_tolerance: int = 2
+    inline_data: bool = True
+    inode_form: str = "auto"
+    checksum: bool = True
+    timestamp: int | None = None
+    time_policy: TimePolicy = TimePolicy.KEEP
+    uuid: uuid.UUID | None = None
+    label: bytes = b""
+    force_uid: int | None = None
+    force_gid: int | None = None
+    uid_offset: int = 0
+    gid_offset: int = 0
+    hard_dereference: bool = False
+    exclude_paths: tuple[str, ...] = ()
+    exclude_regexes: tuple[str, ...] = ()
+    workers: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The layout that options resolve to; see `resolve`.
+
+    ``pcluster`` is bytes of a block-aligned cluster, or of content in a piece of encoded extents;
+    ``segment`` how many bytes of a content one worker packs at a time. ``digest`` names the hash that
+    tells contents apart, which is the fingerprint's where there is one.
+    """
+
+    block_bits: int
+    index: IndexForm
+    compressor: CompressorSpec | None
+    pcluster: int
+    segment: int
+    wide: bool
+    digest: str
+    fingerprint_entry: tuple[int, bytes] | None
+    prefixes: tuple[LongPrefix, ...]
+    ishare: bool
+    least_kernel: Kernel
+
+    @property
+    def block_size(self) -> int:
+        """Bytes in a block."""
+        return 1 << self.block_bits
+
+    @property
+    def big(self) -> bool:
+        """Whether block-aligned clusters may take more than a block."""
+        return self.index in (IndexForm.COMPACT, IndexForm.FULL) and self.pcluster > self.block_size
+
+
+def resolve(options: BuildOptions) -> Profile:
+    """Decide the layout. Raises `UsageError` naming the option that is wrong or that the kernel lacks."""
+    needs = Requirements(Kernel.parse(options.kernel) if options.kernel is not None else None)
+    block_bits = _block_bits(options, needs)
+    if not 0 <= options.timestamp <= 0x7FFF_FFFF_FFFF_FFFF if options.timestamp is not None else False:
+        raise UsageError(f"-T{options.timestamp}: not a time since 1970")
+    if len(options.label) > 15:
+        raise UsageError(f"-L: the label takes {len(options.label)} bytes; at most 15 fit")
+    if options.inode_form not in ("auto", "compact", "extended"):
+        raise UsageError(f"inode form {options.inode_form!r}: not auto, compact or extended")
+    compressor = parse_compressor(options.compressor) if options.compressor else None
+    wide = _wide(options, needs)
+    index = _index(options, compressor, block_bits, wide, needs)
+    pcluster = _pcluster(options, index, block_bits, compressor, needs)
+    prefixes, entry = _prefixes(options, needs)
+    ishare = bool(prefixes) and entry is not None and bool(entry[0] & LONG_PREFIX_FLAG)
+    return Profile(
+        block_bits=block_bits,
+        index=index,
+        compressor=compressor,
+        pcluster=pcluster,
+        segment=max(_SEGMENT, _SEGMENT_PCLUSTERS * pcluster),
+        wide=wide,
+        digest="blake3" if options.fingerprint == "none" else options.fingerprint,
+        fingerprint_entry=entry,
+        prefixes=prefixes,
+        ishare=ishare,
+        least_kernel=needs.least,
+    )
+
+
+def _block_bits(options: BuildOptions, needs: Requirements) -> int:
+    size = options.block_size
+    bits = size.bit_length() - 1
+    low, high = BLOCK_BITS_RANGE
+    if size != 1 << bits or not low <= bits <= high:
+        raise UsageError(f"-b{size}: the block size is a power of two from {1 << low} to {1 << high}")
+    if size < 4096:
+        # Smaller than any page: Linux reads plain files so from 6.4 and compressed ones from 6.8 on.
+        needs.require(f"-b{size}", (6, 8) if options.compressor else (6, 4))
+    return bits
+
+
+def _wide(options: BuildOptions, needs: Requirements) -> bool:
+    """Whether the image uses the 48-bit layout: asked for, or known to the named kernel."""
+    release = INCOMPAT_KERNEL[Incompat.BIT48]
+    if options.dot_omitted:
+        needs.require("-Edot-omitted", release)
+        if options.encoded_extents is False:
+            raise UsageError("-Edot-omitted: is part of the 48-bit layout, which -E^48bit turns off")
+    if options.encoded_extents:
+        needs.require("-E48bit", release)
+    if options.encoded_extents is not None:
+        return options.encoded_extents
+    return options.dot_omitted or needs.allow(release)
+
+
+def _index(
+    options: BuildOptions, compressor: CompressorSpec | None, block_bits: int, wide: bool, needs: Requirements
+) -> IndexForm:
+    if compressor is None:
+        return IndexForm.NONE
+    algorithm = Algorithm(compressor.algorithm)
+    needs.require(f"-z{options.compressor}", ALGORITHM_KERNEL[algorithm])
+    if options.legacy_index:
+        if options.encoded_extents:
+            raise UsageError("-Elegacy-compress: contradicts -E48bit")
+        return IndexForm.FULL
+    if wide:
+        return IndexForm.EXTENTS
+    return IndexForm.COMPACT if block_bits <= COMPACT_MAX_BITS else IndexForm.FULL
+
+
+def _pcluster(
+    options: BuildOptions, index: IndexForm, block_bits: int, compressor: CompressorSpec | None, needs: Requirements
+) -> int:
+    block = 1 << block_bits
+    if options.pcluster is None:
+        return max(_EXTENT_PIECE, block) if index is IndexForm.EXTENTS else block
+    size = options.pcluster
+    if not block <= size <= MAX_ENCODED or size % block:
+        raise UsageError(f"-C{size}: a physical cluster is a multiple of {block} up to {MAX_ENCODED} bytes")
+    if index is IndexForm.EXTENTS:
+        # Pieces are a power of two, so that a record is found by its number.
+        return 1 << (max(size, _EXTENT_PIECE_MIN, block).bit_length() - 1)
+    if size >> block_bits >= D0_CBLKCNT:
+        raise UsageError(f"-C{size}: an index cannot count {size >> block_bits} blocks of {block}")
+    if compressor is not None and size > block:
+        needs.require(f"-C{size}", INCOMPAT_KERNEL[Incompat.BIG_PCLUSTER])
+    return size
+
+
+def _prefixes(options: BuildOptions, needs: Requirements) -> tuple[tuple[LongPrefix, ...], tuple[int, bytes] | None]:
+    """Choose the long prefixes -> the table, and (index, suffix) of the fingerprint's entries.
+
+    The fingerprint's whole name is the first prefix, which the superblock names for sharing. A
+    kernel that lacks prefixes gets it as an ordinary attribute, and cannot share.
+    """
+    release = INCOMPAT_KERNEL[Incompat.XATTR_PREFIXES]
+    prefixes = []
+    entry = None
+    if options.fingerprint != "none":
+        if options.fingerprint not in ALGORITHMS:
+            raise UsageError(f"--fingerprint={options.fingerprint}: not one of {', '.join(ALGORITHMS)}, none")
+        base, infix = _namespace(options.fingerprint_name, "--xattr-inode-digest", hidden=True)
+        if needs.allow(release):
+            entry = LONG_PREFIX_FLAG, b""
+            prefixes.append(LongPrefix(base, infix))
+        elif base:
+            entry = base, infix
+        else:
+            needs.require(f"--xattr-inode-digest={options.fingerprint_name.decode()}", release)
+    for name in options.xattr_prefixes:
+        needs.require(f"--xattr-prefix={name.decode('utf-8', 'replace')}", release)
+        prefixes.append(LongPrefix(*_namespace(name, "--xattr-prefix", hidden=False)))
+    if len(prefixes) > LONG_PREFIX_FLAG:
+        raise UsageError(f"--xattr-prefix: at most {LONG_PREFIX_FLAG} prefixes fit")
+    if prefixes:
+        needs.require("the prefix table", release)
+    return tuple(prefixes), entry
+
+
+def _namespace(name: bytes, option: str, *, hidden: bool) -> tuple[int, bytes]:
+    text = name.decode("utf-8", "replace")
+    fits = [(i, n) for i, n in NAMESPACES.items() if n.endswith(b".") and name.startswith(n)]
+    if not fits and not hidden:
+        raise UsageError(f"{option}={text}: the name begins with user., trusted. or security.")
+    index, namespace = fits[0] if fits else (0, b"")
+    infix = name[len(namespace) :]
+    if not 1 <= len(infix) <= 255:
+        raise UsageError(f"{option}={text}: 1 to 255 bytes fit behind the namespace")
+    return index, infix
+
+
+def first_sharing_kernel() -> Kernel:
+    """Return the release from which on images that announce fingerprints share page cache."""
+    return Kernel(*COMPAT_KERNEL[Compat.ISHARE_XATTRS])

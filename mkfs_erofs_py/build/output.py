@@ -1,0 +1,134 @@
+"""The image file being written: beside its name, synced, then put in its place in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+
+from ..errors import OutputError
+
+__all__ = ["Output", "create"]
+
+_IOV_MAX = 1024
+
+
+class Output:
+    """A file written from front to back, with a look back at its beginning at the end.
+
+    ``position`` is where `append` writes next, in bytes.
+    """
+
+    def __init__(self, fd: int, path: bytes) -> None:
+        self._fd = fd
+        self._path = path
+        self.position = 0
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """(device, inode) of the file."""
+        st = os.fstat(self._fd)
+        return st.st_dev, st.st_ino
+
+    def append(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Write parts one after the other. Raises `OutputError`."""
+        for start in range(0, len(parts), _IOV_MAX):
+            chunk = parts[start : start + _IOV_MAX]
+            total = sum(map(len, chunk))
+            try:
+                done = os.pwritev(self._fd, chunk, self.position)
+                if done < total:
+                    self._write(b"".join(chunk)[done:], self.position + done)
+            except OSError as error:
+                raise self._error(error) from None
+            self.position += total
+
+    def write_at(self, data: bytes, offset: int) -> None:
+        """Write ``data`` at ``offset``, leaving ``position`` alone. Raises `OutputError`."""
+        try:
+            self._write(data, offset)
+        except OSError as error:
+            raise self._error(error) from None
+
+    def pad(self, unit: int) -> None:
+        """Append zeros up to a multiple of ``unit``."""
+        if short := -self.position % unit:
+            self.append([bytes(short)])
+
+    def finish(self) -> None:
+        """Cut the file at ``position`` and bring it to the disk."""
+        try:
+            os.ftruncate(self._fd, self.position)
+            os.fsync(self._fd)
+        except OSError as error:
+            raise self._error(error) from None
+
+    def _write(self, data: bytes, offset: int) -> None:
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self._fd, view, offset)
+            view, offset = view[done:], offset + done
+
+    def _error(self, error: OSError) -> OutputError:
+        return OutputError(self._path, f"cannot be written: {error.strerror}")
+
+
+@contextlib.contextmanager
+def create(path: bytes) -> Iterator[Output]:
+    """Open ``path`` for a new image; it appears, or replaces an older one, when the context ends well.
+
+    Until then an older image stays untouched; after an error or interrupt nothing is left. A
+    symlink is followed: the file it names is replaced. Raises `OutputError`.
+    """
+    target = os.path.realpath(path)
+    _check(path, target)
+    temporary = os.path.join(os.path.dirname(target), b".%s.%s" % (os.path.basename(target), _token()))
+    try:
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise OutputError(path, f"cannot be written: {error.strerror}") from None
+    try:
+        try:
+            output = Output(fd, path)
+            yield output
+            output.finish()
+        finally:
+            os.close(fd)
+        try:
+            os.replace(temporary, target)
+        except OSError as error:
+            raise OutputError(path, f"cannot be written: {error.strerror}") from None
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(os.path.dirname(target))
+
+
+def _check(path: bytes, target: bytes) -> None:
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(path, f"cannot be written: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        raise OutputError(path, "is a directory; name the image file itself")
+    if not stat.S_ISREG(mode):
+        raise OutputError(path, "is not a regular file; build to a file and copy it there")
+
+
+def _token() -> bytes:
+    return secrets.token_hex(4).encode() + b".tmp"
+
+
+def _sync_folder(folder: bytes) -> None:
+    """Bring the new name to the disk; file systems that cannot sync folders need not."""
+    with contextlib.suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,196 @@
+"""Where everything that is not file content will lie: directory blocks, attributes, inodes.
+
+The plan is made when all contents are stored and holds every decision; `mkfs_erofs_py.build.emit`
+writes it down without another one. Behind the contents come
+
+1. directory blocks and what else needs blocks of its own (symlinks too long for their inode's),
+2. the attributes stored once for all,
+3. the inodes, each with its attributes and then its tail or index.
+"""
+
+from __future__ import annotations
+
+import stat
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..ondisk.dirent import directory_size
+from .contents import Stored
+from .heads import Heads
+from .index import index_size
+
+__all__ = ["INODE_SLOT", "Plan", "inline_room", "make_plan", "names"]
+
+#: Inodes lie on multiples of this many bytes; their numbers count it.
+INODE_SLOT = 32
+#: Inodes whose tail did not fit their turn's block and wait for the next, at most.
+_WAITING = 64
+#: `Plan.tails`: no inline tail.
+NO_TAIL = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every address. Offsets and sizes in bytes, blocks in blocks of the image.
+
+    ``blocks`` gives the first block of directories and symlinks that have blocks, ``sizes`` the bytes of
+    directories, by inode number; ``tails`` how many bytes of each inode's data follow it inline.
+    ``order`` is the inode numbers by ascending ``positions``, which count from ``meta_start``.
+    """
+
+    heads: Heads
+    stored: Mapping[int, Stored]
+    blocks: Mapping[int, int]
+    sizes: Mapping[int, int]
+    tails: array[int]
+    data_end: int
+    meta_start: int
+    shared_size: int
+    order: array[int]
+    positions: array[int]
+    meta_size: int
+
+    def nid(self, number: int) -> int:
+        """Return the number by which directories and the superblock name an inode."""
+        return self.positions[number] // INODE_SLOT
+
+    @property
+    def end(self) -> int:
+        """Bytes of the image, in whole blocks."""
+        return -(-(self.meta_start + self.meta_size) // self.heads.profile.block_size) * self.heads.profile.block_size
+
+
+def names(heads: Heads, number: int) -> Sequence[tuple[bytes, int]]:
+    """Return a directory's (name, inode number) pairs in the order of raw bytes, the dots in their place."""
+    node = heads.nodes[number]
+    entries = [(name, heads.numbers[id(child)]) for name, child in node.children]
+    if not heads.options.dot_omitted:
+        entries.append((b".", number))
+    entries.append((b"..", heads.parents[number]))
+    entries.sort()
+    return entries
+
+
+def inline_room(heads: Heads, number: int) -> int:
+    """Return how many bytes of tail fit one block together with the inode and its attributes."""
+    if not heads.options.inline_data and heads.nodes[number].is_regular:
+        return 0
+    return heads.profile.block_size - heads.head_size(number) - heads.xattr_size(heads.nodes[number])
+
+
+def make_plan(heads: Heads, stored: Mapping[int, Stored], data_end: int) -> Plan:
+    """Place everything behind ``data_end``, the offset at which the contents end."""
+    bits = heads.profile.block_bits
+    block = 1 << bits
+    tails = array("I", bytes(4 * len(heads.nodes)))
+    blocks: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    at = -(-data_end // block)
+    data_end = at * block
+    for number, node in enumerate(heads.nodes):
+        if node.is_dir:
+            size = sizes[number] = directory_size((len(n) for n, _ in names(heads, number)), block)
+        elif stat.S_ISLNK(node.mode):
+            size = len(node.target)
+        else:
+            if number in stored and stored[number].tail >= 0:
+                tails[number] = node.size % block
+            continue
+        full, tail = size >> bits, size & block - 1
+        if 0 < tail <= inline_room(heads, number) and (node.is_dir or not full):
+            tails[number] = tail
+        elif tail:
+            full += 1
+        if full:
+            blocks[number] = at
+            at += full
+    meta_start = at * block
+    shared_size = sum(map(len, heads.shared))
+    placer = _Placer(heads, stored, tails, meta_start)
+    # Inode number 0 would be taken for "none" by programs that list directories.
+    placer.place(max(shared_size, INODE_SLOT))
+    return Plan(
+        heads=heads,
+        stored=stored,
+        blocks=blocks,
+        sizes=sizes,
+        tails=tails,
+        data_end=data_end,
+        meta_start=meta_start,
+        shared_size=shared_size,
+        order=placer.order,
+        positions=placer.positions,
+        meta_size=placer.at,
+    )
+
+
+class _Placer:
+    """Gives each inode its position, in order, as far as blocks allow.
+
+    An inline tail must not cross a block's end (and a symlink stays in its inode's block: before 6.12
+    Linux wants it there). An inode that would, waits for the next block while others, which may
+    cross, fill what is left.
+    """
+
+    def __init__(self, heads: Heads, stored: Mapping[int, Stored], tails: array[int], meta_start: int) -> None:
+        self.heads = heads
+        self.stored = stored
+        self.tails = tails
+        self.meta_start = meta_start
+        self.block = heads.profile.block_size
+        self.order = array("I")
+        self.positions = array("Q", bytes(8 * len(heads.nodes)))
+        self.at = 0
+
+    def place(self, start: int) -> None:
+        """Place all inodes from the offset ``start`` on; the root comes first."""
+        self.at = start
+        waiting: list[tuple[int, int]] = []
+        tried = -1
+        for number in range(len(self.heads.nodes)):
+            if waiting and self.at // self.block != tried:
+                # Whatever waits was tried in this block already, and there is only less room now.
+                tried = self.at // self.block
+                waiting = [w for w in waiting if not self._put(*w)]
+            head = self.heads.head_size(number) + self.heads.xattr_size(self.heads.nodes[number])
+            if not self._put(number, head):
+                if number == 0 or len(waiting) == _WAITING:
+                    self._force(*(waiting.pop(0) if waiting else (number, head)))
+                    if number == 0:
+                        continue
+                waiting.append((number, head))
+        for item in waiting:
+            self._force(*item)
+
+    def _candidates(self, number: int, head: int) -> Iterator[tuple[int, bool]]:
+        """Yield where an inode could go -> (position, whether its tail is all right there)."""
+        position = -(-self.at // INODE_SLOT) * INODE_SLOT
+        tail = self.tails[number]
+        symlink = stat.S_ISLNK(self.heads.nodes[number].mode)
+        while True:
+            begin = position if symlink else position + head
+            end = position + head + tail
+            yield position, not tail or begin // self.block == (end - 1) // self.block
+            position += INODE_SLOT
+
+    def _put(self, number: int, head: int) -> bool:
+        """Place an inode at the current position if it may stand there."""
+        position, fits = next(self._candidates(number, head))
+        if fits:
+            self._take(number, head, position)
+        return fits
+
+    def _force(self, number: int, head: int) -> None:
+        """Place an inode at the first position where it may stand."""
+        self._take(number, head, next(p for p, fits in self._candidates(number, head) if fits))
+
+    def _take(self, number: int, head: int, position: int) -> None:
+        self.positions[number] = position
+        self.order.append(number)
+        end = position + head
+        stored = self.stored.get(number)
+        if stored is not None and stored.pieces is not None:
+            size = self.heads.nodes[number].size
+            end += index_size(self.heads.profile, stored.pieces, stored.start, size, self.meta_start + end)
+        self.at = end + self.tails[number]

@@ -1,0 +1,191 @@
+"""A worker process: reads, hashes and packs contents in memory it shares with the builder.
+
+A process rather than a thread, since what Python does between two calls into the compressors would
+otherwise happen for all workers one after the other. It is started by path and arguments, not
+forked, so a program with threads may build images too.
+
+Jobs and results are pickles over a pair of pipes. A *slot* of shared memory holds what a job reads
+(``input``) and what it packs (``output``); it is the builder's again once the job's result is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import pickle
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from ..compress import Encoder, make_encoder
+from ..errors import ErofsError, SourceError
+from ..fingerprint import new_hasher
+from ..ondisk.constants import MAX_ENCODED
+from ..tree import Content
+from .options import IndexForm, Profile
+from .packer import ExtentPacker, LclusterPacker, Packer
+
+__all__ = ["FLAT", "PIECES", "FilesJob", "Packed", "SegmentJob", "SlotMap", "worker_main"]
+
+#: What a content is stored as: its bytes as they are, or the packer's pieces.
+FLAT, PIECES = 0, 1
+#: Encoded extents: incompressible contents from this many blocks on are laid out flat, which kernels
+#: read without a copy; smaller ones stay packed, since a flat one has to start a block.
+_FLAT_BLOCKS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SlotMap:
+    """Where the slots of one worker's shared memory lie. Sizes and offsets in bytes."""
+
+    segment: int
+    slots: int
+
+    @property
+    def input_size(self) -> int:
+        """Room for a segment, and for the byte more that shows a file has grown."""
+        return self.segment + mmap.PAGESIZE
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one slot to the next: input, then output with room for a pcluster to spare."""
+        return self.input_size + self.segment + MAX_ENCODED + mmap.PAGESIZE
+
+    @property
+    def size(self) -> int:
+        """Bytes of all slots."""
+        return self.stride * self.slots
+
+    def input(self, slot: int) -> int:
+        """Offset of a slot's input."""
+        return self.stride * slot
+
+    def output(self, slot: int) -> int:
+        """Offset of a slot's output."""
+        return self.stride * slot + self.input_size
+
+
+@dataclass(frozen=True, slots=True)
+class FilesJob:
+    """Whole contents to read, hash and pack: (content, size) of each, a segment in all at most."""
+
+    slot: int
+    files: tuple[tuple[Content, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentJob:
+    """Part of a large content, which the builder has read into the slot's input and hashed itself."""
+
+    slot: int
+    size: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What became of a content or segment.
+
+    ``form`` is `FLAT` or `PIECES`, ``pieces`` the packer's words (native order), ``offset`` and ``length`` where its
+    bytes stand in the shared memory.
+    """
+
+    digest: bytes
+    form: int
+    pieces: bytes
+    offset: int
+    length: int
+
+
+def make_packer(profile: Profile) -> Packer | None:
+    """Return the packer for a profile, ``None`` for an image without compression."""
+    if profile.compressor is None:
+        return None
+    encoder: Encoder = make_encoder(profile.compressor, max_pcluster=profile.pcluster, block_size=profile.block_size)
+    if profile.index is IndexForm.EXTENTS:
+        return ExtentPacker(encoder, profile.pcluster.bit_length() - 1)
+    return LclusterPacker(encoder, profile.block_bits, profile.pcluster)
+
+
+class _Worker:
+    def __init__(self, profile: Profile, memory: mmap.mmap, slots: SlotMap) -> None:
+        self._view = memoryview(memory)
+        self._address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        self._slots = slots
+        self._packer = make_packer(profile)
+        self._digest = profile.digest
+        packed = _FLAT_BLOCKS if profile.index is IndexForm.EXTENTS else 0
+        self._packed_anyway = range(profile.block_size, packed << profile.block_bits)
+        # An index takes a record an lcluster, or a piece, and its header.
+        self._unit = profile.pcluster if profile.index is IndexForm.EXTENTS else profile.block_size
+        self._record = {IndexForm.COMPACT: 2, IndexForm.FULL: 8}.get(profile.index, 4)
+
+    def files(self, job: FilesJob) -> list[Packed]:
+        """Do one job -> one result a content. Raises `SourceError`."""
+        at, out = self._slots.input(job.slot), self._slots.output(job.slot)
+        results = []
+        for content, size in job.files:
+            with content.open() as file:
+                self._read(file, at, size, content.label)
+            hasher = new_hasher(self._digest)
+            hasher.update(self._view[at : at + size])
+            packed = self._pack(hasher.digest(), at, size, out)
+            if packed.form == PIECES:
+                out += packed.length
+            results.append(packed)
+            at += size
+        return results
+
+    def segment(self, job: SegmentJob) -> list[Packed]:
+        """Pack what stands in the slot's input -> a single result."""
+        at, out = self._slots.input(job.slot), self._slots.output(job.slot)
+        if self._packer is None:
+            return [Packed(b"", FLAT, b"", at, job.size)]
+        pieces, length = self._packer.pack(self._address + at, job.size, self._address + out, job.final)
+        return [Packed(b"", PIECES, pieces.tobytes(), out, length)]
+
+    def _read(self, file: BinaryIO, at: int, size: int, label: bytes) -> None:
+        done = 0
+        while done <= size:
+            count = file.readinto(self._view[at + done : at + size + 1])  # type: ignore[attr-defined]
+            if not count:
+                break
+            done += count
+        if done != size:
+            raise SourceError(label, "changed its size while it was read; build again when it is at rest")
+
+    def _pack(self, digest: bytes, at: int, size: int, out: int) -> Packed:
+        if self._packer is not None:
+            pieces, length = self._packer.pack(self._address + at, size, self._address + out, True)
+            index = 16 + self._record * (size // self._unit + 1)
+            if length + index < size or size in self._packed_anyway:
+                return Packed(digest, PIECES, pieces.tobytes(), out, length)
+        return Packed(digest, FLAT, b"", at, size)
+
+
+def worker_main(memory_fd: int) -> None:
+    """Serve jobs from standard input until it ends; results go to standard output."""
+    # The builder decides what an interrupt means; a worker ends when its input does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    profile, slots = pickle.load(source)
+    memory = mmap.mmap(memory_fd, slots.size)
+    os.close(memory_fd)
+    worker = _Worker(profile, memory, slots)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            job = pickle.load(source)
+            result: Any
+            try:
+                result = worker.files(job) if isinstance(job, FilesJob) else worker.segment(job)
+            except SourceError as error:
+                result = (SourceError, error.path, error.what)
+            except (ErofsError, OSError, MemoryError) as error:
+                result = (RuntimeError, repr(error))
+            pickle.dump(result, sink, pickle.HIGHEST_PROTOCOL)
+            sink.flush()
+    # The address taken above keeps the mapping exported; the process is over anyway.
+    os._exit(0)

@@ -1,0 +1,287 @@
+"""A directory of the running system as a source: every type of file, owner, time and attribute."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from ..errors import ErofsError, SourceError, UsageError
+from ..ondisk.constants import NAME_MAX, SYMLINK_MAX
+from ..ondisk.xattr import split_name
+from ..tree import Node
+from .deep import PATH_LIMIT, open_below
+
+__all__ = ["Exclude", "FileContent", "read_directory"]
+
+_OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+#: Opening must neither follow a link that took the file's place nor wait for a fifo's other end.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_NO_XATTRS = (errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@dataclass(frozen=True, slots=True)
+class Exclude:
+    """Which paths to leave out: exact ones, and those in which a regular expression is found.
+
+    Paths are relative to the source, without a leading slash, as with ``mkfs.erofs``.
+    """
+
+    paths: frozenset[bytes] = frozenset()
+    patterns: tuple[re.Pattern[bytes], ...] = ()
+
+    @classmethod
+    def make(cls, paths: Iterable[str] = (), regexes: Iterable[str] = ()) -> Exclude:
+        """Compile the rules. Raises `UsageError` for an expression that does not compile."""
+        patterns = []
+        for text in regexes:
+            try:
+                patterns.append(re.compile(os.fsencode(text)))
+            except re.error as error:
+                raise UsageError(f"--exclude-regex={text}: {error}") from None
+        return cls(frozenset(os.fsencode(p).strip(b"/") for p in paths), tuple(patterns))
+
+    def __call__(self, path: bytes) -> bool:
+        """Tell whether ``path`` is left out."""
+        return path in self.paths or any(p.search(path) for p in self.patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A path below the root as a chain of names: deep trees would cost depth squared otherwise."""
+
+    parent: _Place | None
+    name: bytes
+
+    def path(self) -> bytes:
+        names = []
+        at: _Place | None = self
+        while at is not None and at.parent is not None:
+            names.append(at.name)
+            at = at.parent
+        return b"/".join(reversed(names))
+
+
+#: (device, inode, size, mtime_ns, ctime_ns): any change of content shows in these.
+_Identity = tuple[int, int, int, int, int]
+
+
+def _identity(st: os.stat_result) -> _Identity:
+    return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A regular file's content; opening and closing check that it is still what the walk saw."""
+
+    root: bytes
+    place: _Place
+    identity: _Identity
+
+    @property
+    def label(self) -> bytes:
+        """The file's path."""
+        return os.path.join(self.root, self.place.path())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the path flat: chains of places would recurse."""
+        return _unpickle, (self.root, self.place.path(), self.identity)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Open the file. Raises `SourceError`, also on leaving, as `Content.open` demands."""
+        try:
+            fd = open_below(self.root, self.place.path(), _OPEN_FILE)
+        except OSError as error:
+            raise SourceError(self.label, f"cannot be read: {error.strerror}") from None
+        with io.FileIO(fd, "rb") as file:
+            try:
+                self._check(fd)
+                yield file
+                self._check(fd)
+            except OSError as error:
+                if isinstance(error, ErofsError):
+                    raise
+                raise SourceError(self.label, f"cannot be read: {error.strerror}") from None
+
+    def _check(self, fd: int) -> None:
+        if _identity(os.fstat(fd)) != self.identity:
+            raise SourceError(self.label, "changed while it was read; build again when it is at rest")
+
+
+def _unpickle(root: bytes, path: bytes, identity: _Identity) -> FileContent:
+    return FileContent(root, _Place(_Place(None, b""), path), identity)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A directory whose entries are being read; frozen into its `Node` when all below it are known."""
+
+    place: _Place
+    node: Node
+    entries: list[tuple[bytes, Node]] = field(default_factory=list)
+
+
+def read_directory(
+    root: bytes,
+    *,
+    exclude: Exclude | None = None,
+    avoid: tuple[int, int] | None = None,
+    xattrs: bool = True,
+    hard_dereference: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Node:
+    """Read the tree below ``root`` -> its root node. File contents are not read yet.
+
+    ``avoid`` is the (device, inode) of the image about to be written, which must not lie inside.
+    Hard links are one node (unless ``hard_dereference``), told by device and inode together, since
+    inode numbers repeat across mounts. ``progress`` is called with the entries seen so far.
+
+    Raises `SourceError` for what is missing, unreadable or cannot be expressed.
+    """
+    walk = _Walk(root, exclude, avoid, xattrs, hard_dereference)
+    try:
+        st = os.stat(root)
+    except OSError as error:
+        raise SourceError(root, f"cannot be read: {error.strerror}") from None
+    if not stat.S_ISDIR(st.st_mode):
+        raise SourceError(root, "is not a directory")
+    top = _Pending(_Place(None, b""), walk.node(_Place(None, b""), st))
+    stack = [top]
+    while stack:
+        pending = stack.pop()
+        below = walk.read(pending)
+        pending.node.children = tuple(sorted(pending.entries, key=_by_name))
+        stack.extend(below)
+        if progress:
+            progress(walk.seen)
+    return top.node
+
+
+def _scan(fd: int) -> Any:
+    """Scan an open directory; its entries have names of text where a path's have bytes."""
+    return os.scandir(fd)
+
+
+def _by_name(entry: tuple[bytes, Node]) -> bytes:
+    return entry[0]
+
+
+class _Walk:
+    def __init__(
+        self, root: bytes, exclude: Exclude | None, avoid: tuple[int, int] | None, xattrs: bool, dereference: bool
+    ) -> None:
+        self.root = root
+        self.exclude = exclude
+        self.avoid = avoid
+        self.xattrs = xattrs
+        self.dereference = dereference
+        self.links: dict[tuple[int, int], Node] = {}
+        self.seen = 1
+
+    def read(self, pending: _Pending) -> list[_Pending]:
+        """Read one directory's entries -> the directories among them."""
+        place = pending.place
+        path = place.path()
+        below = []
+        try:
+            with contextlib.ExitStack() as stack:
+                if len(self.root) + len(path) + NAME_MAX < PATH_LIMIT:
+                    base = os.path.join(self.root, path) if path else self.root
+                    listing = stack.enter_context(os.scandir(base))
+                else:
+                    fd = open_below(self.root, path, _OPEN_DIR)
+                    stack.callback(os.close, fd)
+                    listing = stack.enter_context(_scan(fd))
+                    base = b"/proc/self/fd/%d" % fd
+                for entry in listing:
+                    name = os.fsencode(entry.name)
+                    if self.exclude and self.exclude(path + b"/" + name if path else name):
+                        continue
+                    child, is_new_dir = self.entry(_Place(place, name), base + b"/" + name, entry)
+                    pending.entries.append((name, child))
+                    if is_new_dir:
+                        below.append(_Pending(_Place(place, name), child))
+        except OSError as error:
+            if isinstance(error, SourceError):
+                raise
+            raise SourceError(os.path.join(self.root, path), f"cannot be read: {error.strerror}") from None
+        self.seen += len(pending.entries)
+        return below
+
+    def entry(self, place: _Place, access: bytes, entry: os.DirEntry[bytes] | os.DirEntry[str]) -> tuple[Node, bool]:
+        try:
+            st = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            raise self.error(place, f"cannot be read: {error.strerror}") from None
+        if stat.S_ISDIR(st.st_mode):
+            return self.node(place, st, access), True
+        if st.st_nlink > 1 and not self.dereference:
+            key = st.st_dev, st.st_ino
+            known = self.links.get(key)
+            if known is None:
+                known = self.links[key] = self.node(place, st, access)
+            return known, False
+        return self.node(place, st, access), False
+
+    def error(self, place: _Place, what: str) -> SourceError:
+        return SourceError(os.path.join(self.root, place.path()), what)
+
+    def node(self, place: _Place, st: os.stat_result, access: bytes | None = None) -> Node:
+        """Make a node from its status; ``access`` is a path by which it can be reached right now."""
+        mode = st.st_mode
+        try:
+            node = Node(
+                mode,
+                st.st_uid,
+                st.st_gid,
+                st.st_mtime_ns // 1_000_000_000,
+                st.st_mtime_ns % 1_000_000_000,
+                self.read_xattrs(access or self.root, follow=access is None) if self.xattrs else (),
+            )
+            if stat.S_ISREG(mode):
+                if (st.st_dev, st.st_ino) == self.avoid:
+                    raise self.error(place, "is the image to be written; put it outside its source, or exclude it")
+                node.size = st.st_size
+                node.content = FileContent(self.root, place, _identity(st))
+            elif stat.S_ISLNK(mode):
+                node.target = os.readlink(access or self.root)
+                if not 1 <= len(node.target) <= SYMLINK_MAX:
+                    raise self.error(place, f"is a symlink of {len(node.target)} bytes; at most {SYMLINK_MAX} fit")
+            elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+                node.rdev = os.major(st.st_rdev), os.minor(st.st_rdev)
+        except OSError as error:
+            if isinstance(error, SourceError):
+                raise
+            raise self.error(place, f"cannot be read: {error.strerror}") from None
+        return node
+
+    def read_xattrs(self, path: bytes, *, follow: bool) -> tuple[tuple[bytes, bytes], ...]:
+        """Read the attributes an image can express; others (``system.nfs4_acl`` …) have no place in it."""
+        try:
+            names = os.listxattr(path, follow_symlinks=follow)
+        except OSError as error:
+            if error.errno in _NO_XATTRS:
+                return ()
+            raise
+        if not names:
+            return ()
+        out = []
+        for text in names:
+            name = os.fsencode(text)
+            if split_name(name) is None:
+                continue
+            try:
+                value = os.getxattr(path, name, follow_symlinks=follow)
+            except OSError as error:
+                if error.errno == errno.ENODATA:
+                    continue
+                raise
+            out.append((name, value))
+        return tuple(sorted(out))
