@@ -12,8 +12,10 @@ import blake3
 from ..compress import make_encoder
 from ..fingerprint import DIGEST_SIZE
 from ..ondisk.constants import (
+    MAX_ENCODED,
     SUPERBLOCK_OFFSET,
     SUPERBLOCK_SIZE,
+    Algorithm,
     Compat,
     Incompat,
     Layout,
@@ -31,7 +33,7 @@ from ..ondisk.superblock import (
 from .contents import Stored
 from .heads import Heads
 from .index import index_bytes, index_layout
-from .options import Profile
+from .options import IndexForm, Profile
 from .output import Output
 from .plan import Plan, names
 from .spool import Spool
@@ -51,6 +53,10 @@ def _record(profile: Profile) -> AlgorithmRecord | None:
     if profile.compressor is None:
         return None
     encoder = make_encoder(profile.compressor, max_pcluster=profile.pcluster, block_size=profile.block_size)
+    if profile.compressor.algorithm == Algorithm.LZ4 and profile.index is IndexForm.EXTENTS:
+        # A kernel sizes its buffers by this; a piece that starts within a block reaches into one more.
+        blocks = min(encoder.record.max_pcluster + 1, MAX_ENCODED >> profile.block_bits)
+        return replace(encoder.record, max_pcluster=blocks)
     return encoder.record
 
 

@@ -11,7 +11,7 @@ from array import array
 from typing import Protocol
 
 from ..compress import Encoder
-from ..ondisk.constants import MAX_DECODED
+from ..ondisk.constants import MAX_DECODED, MAX_ENCODED
 from ..ondisk.extent import PLEN_FORMAT_SHIFT, plen_word
 from ..ondisk.lcluster import LCLUSTER_HEAD1, LCLUSTER_PLAIN
 
@@ -66,7 +66,7 @@ class LclusterPacker:
             taken, made = fill(src + position, min(left, MAX_DECODED), dst + out, room)
             blocks = made + block - 1 >> bits
             used = blocks << bits
-            if taken > used or (final and taken == left and made and blocks < left + block - 1 >> bits):
+            if made and (taken > used or (final and taken == left and blocks < left + block - 1 >> bits)):
                 self._align(dst + out, made, used)
                 pieces.extend((taken | head, blocks))
                 position += taken
@@ -140,10 +140,12 @@ class ExtentPacker:
     Pieces are single words, the ``plen`` of `mkfs_erofs_py.ondisk.extent`; a piece of zeros is a hole.
     """
 
-    def __init__(self, encoder: Encoder, piece_bits: int) -> None:
+    def __init__(self, encoder: Encoder, block_bits: int, piece_bits: int) -> None:
         self._encoder = encoder
         self._piece = 1 << piece_bits
         self._zeros = bytes(self._piece)
+        # Unaligned, a stream may reach into one block more; readers count 1 MiB of blocks at most.
+        self._most = MAX_ENCODED - (1 << block_bits)
         # A stream this short can only be one long repetition, so it is worth a look whether of zeros.
         self._suspicious = 64 + (self._piece >> 7)
 
@@ -158,7 +160,7 @@ class ExtentPacker:
         self._encoder.begin_file()
         for position in range(0, size, step):
             length = min(step, size - position)
-            made = encode(src + position, length, dst + out, length - 1)
+            made = encode(src + position, length, dst + out, min(length - 1, self._most))
             if not made:
                 ctypes.memmove(dst + out, src + position, length)
                 pieces.append(length)

@@ -106,7 +106,7 @@ def make_packer(profile: Profile) -> Packer | None:
         return None
     encoder: Encoder = make_encoder(profile.compressor, max_pcluster=profile.pcluster, block_size=profile.block_size)
     if profile.index is IndexForm.EXTENTS:
-        return ExtentPacker(encoder, profile.pcluster.bit_length() - 1)
+        return ExtentPacker(encoder, profile.block_bits, profile.pcluster.bit_length() - 1)
     return LclusterPacker(encoder, profile.block_bits, profile.pcluster)
 
 
