@@ -1,0 +1,298 @@
+"""``build``: a directory becomes an image. Options are spelled as ``mkfs.erofs`` spells them."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..build import BuildOptions, BuildSummary, TimePolicy, build_image
+from ..errors import UsageError, printable
+from ..fingerprint import ALGORITHMS
+from .progress import Progress
+
+#: Options of ``mkfs.erofs`` 1.9 that are not done yet: refused by name, since to ignore them would give
+#: another image than was asked for.
+_LATER_WITH_VALUE = (
+    "-m",
+    "--async-queue-limit",
+    "--blobdev",
+    "--chunksize",
+    "--clean",
+    "--compress-hints",
+    "--dsunit",
+    "--file-contexts",
+    "--fsalignblks",
+    "--incremental",
+    "--max-extent-bytes",
+    "--mount-point",
+    "--offset",
+    "--ovlfs-strip",
+    "--root-xattr-isize",
+    "--s3",
+    "--sort",
+    "--vmdk-desc",
+    "--zfeature-bits",
+)
+_LATER_OPTIONAL = ("--MZ", "--gzinfo", "--oci", "--tar", "--ungzip", "--unxz", "--zD")
+_LATER_FLAGS = ("--aufs",)
+_LATER_FEATURES = (
+    "all-fragments",
+    "dedupe",
+    "force-chunk-indexes",
+    "force-inode-blockmap",
+    "fragdedupe",
+    "fragments",
+    "ztailpacking",
+)
+
+
+def _refuse(ctx: click.Context, param: click.Parameter, value: object) -> None:
+    if value and not ctx.resilient_parsing:
+        raise UsageError(f"{param.opts[0]}: not supported yet")
+
+
+def _later(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that are refused by name."""
+    shared: dict[str, Any] = {"callback": _refuse, "expose_value": False, "hidden": True}
+    for name in _LATER_WITH_VALUE:
+        command = click.option(name, **shared)(command)
+    for name in _LATER_OPTIONAL:
+        command = click.option(name, is_flag=False, flag_value="yes", **shared)(command)
+    for name in _LATER_FLAGS:
+        command = click.option(name, is_flag=True, **shared)(command)
+    return command
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on
+    """A number of bytes: decimal, 0x… or with k, m, g behind it."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value).lower()
+        shift = {"k": 10, "m": 20, "g": 30}.get(text[-1:], 0)
+        try:
+            return int(text[:-1] if shift else text, 0) << shift
+        except ValueError:
+            self.fail(f"{value!r} is not a size", param, ctx)
+
+
+class _Uuid(click.ParamType):  # type: ignore[type-arg]
+    name = "uuid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> uuid.UUID:
+        if value in ("clear", "random"):
+            return uuid.UUID(int=0) if value == "clear" else uuid.uuid4()
+        try:
+            return uuid.UUID(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a UUID", param, ctx)
+
+
+def _extended(words: tuple[str, ...]) -> dict[str, Any]:
+    """Read all ``-E`` values -> changes to the options; ``^`` in front of a feature turns it off."""
+    features: dict[str, tuple[str, Any, Any]] = {
+        "48bit": ("encoded_extents", True, False),
+        "dot-omitted": ("dot_omitted", True, False),
+        "force-inode-compact": ("inode_form", "compact", "auto"),
+        "force-inode-extended": ("inode_form", "extended", "auto"),
+        "inline_data": ("inline_data", True, False),
+        "legacy-compress": ("legacy_index", True, False),
+        "noinline_data": ("inline_data", False, True),
+        "nosbcrc": ("checksum", False, True),
+        "xattr-name-filter": ("xattr_filter", True, False),
+    }
+    changes: dict[str, Any] = {}
+    for word in ",".join(words).split(",") if words else ():
+        name, equals, _ = word.removeprefix("^").partition("=")
+        off = word.startswith("^")
+        if name in _LATER_FEATURES:
+            if not off:
+                raise UsageError(f"-E{name}: not supported yet")
+        elif name == "plain-xattr-prefixes" and not equals:
+            # Prefixes are always stored plainly: nothing else would work on every kernel.
+            if off:
+                raise UsageError("-E^plain-xattr-prefixes: not supported")
+        elif name in features and not equals:
+            field, on_value, off_value = features[name]
+            changes[field] = off_value if off else on_value
+        else:
+            raise UsageError(f"-E{word}: no such feature")
+    return changes
+
+
+def _times(stamp: int | None, all_time: bool | None, ignore_mtime: bool) -> dict[str, Any]:
+    """Combine ``-T``, its companions and SOURCE_DATE_EPOCH as ``mkfs.erofs`` does."""
+    policy = None
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch:
+        if not epoch.isascii() or not epoch.isdigit():
+            raise UsageError(f"SOURCE_DATE_EPOCH={epoch}: not a time in seconds")
+        policy = TimePolicy.CLAMP
+        stamp = int(epoch) if stamp is None else stamp
+    elif stamp is not None:
+        policy = TimePolicy.FIX
+    if all_time is not None:
+        policy = TimePolicy.FIX if all_time else TimePolicy.KEEP
+    if ignore_mtime:
+        if stamp is None:
+            raise UsageError("--ignore-mtime: needs a time to use instead; give -T or SOURCE_DATE_EPOCH")
+        policy = TimePolicy.FIX
+    return {"timestamp": stamp, "time_policy": policy or TimePolicy.KEEP}
+
+
+@click.command("build", short_help="Write a directory to an image.")
+@click.argument("image", type=click.Path(path_type=bytes))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE", type=click.Path(path_type=bytes))
+@click.option(
+    "-z",
+    "compressor",
+    metavar="X[,level=Y]",
+    default="lz4hc",
+    show_default=True,
+    help="Compressor: lz4, lz4hc, zstd, deflate or lzma, with a level (lz4hc,12) or options "
+    "(zstd,level=9,dictsize=64k); none stores all data plain.",
+)
+@click.option(
+    "-C",
+    "pcluster",
+    type=_Size(),
+    help="Largest physical cluster; in the 48-bit layout, what a compressed piece holds.  "
+    "[default: a block; 64k in the 48-bit layout]",
+)
+@click.option("-b", "block_size", type=_Size(), default=4096, show_default=True, help="Block size, 512 to 65536.")
+@click.option(
+    "-E",
+    "extended",
+    metavar="X[,...]",
+    multiple=True,
+    help="Features: 48bit (byte-packed extents), legacy-compress (full indexes), dot-omitted, noinline_data, "
+    "force-inode-compact, force-inode-extended, xattr-name-filter, nosbcrc; ^X turns X off.",
+)
+@click.option(
+    "--kernel",
+    metavar="X.Y",
+    help="Linux release that must mount the image: choose the newest layout it reads, refuse what it cannot.  "
+    "[default: 6.6, or what other options need]",
+)
+@click.option(
+    "--fingerprint",
+    type=click.Choice([*ALGORITHMS, "none"]),
+    default=ALGORITHMS[0],
+    show_default=True,
+    help="Hash of each file's content; sha256 shares with images of mkfs.erofs.",
+)
+@click.option(
+    "--xattr-inode-digest",
+    "fingerprint_name",
+    metavar="NAME",
+    is_flag=False,
+    flag_value="erofs.fingerprint.v1",
+    help="Attribute that holds the fingerprint.  [default: trusted.erofs.fingerprint]",
+)
+@click.option("--xattr-prefix", "xattr_prefixes", multiple=True, metavar="X", help="Extra long xattr name prefix.")
+@click.option(
+    "-x",
+    "xattr_tolerance",
+    type=int,
+    default=2,
+    show_default=True,
+    help="Store attributes that more inodes than this repeat only once; negative: no attributes.",
+)
+@click.option("-T", "timestamp", type=int, metavar="SECONDS", help="Fixed time for all files (--all-time) or none.")
+@click.option("--all-time/--mkfs-time", "all_time", default=None, help="What -T applies to: all files, or no file.")
+@click.option("--ignore-mtime", is_flag=True, help="Give all files the time of -T or SOURCE_DATE_EPOCH.")
+@click.option("--preserve-mtime", is_flag=True, expose_value=False, help="Keep each file's time (what is done anyway).")
+@click.option("-U", "identity", type=_Uuid(), help="UUID, clear or random.  [default: follows from the content]")
+@click.option("-L", "label", default="", help="Volume label, at most 15 bytes.")
+@click.option("--all-root", is_flag=True, help="Make all files owned by root.")
+@click.option("--force-uid", type=click.IntRange(0, 0xFFFFFFFF), help="Owner of all files.")
+@click.option("--force-gid", type=click.IntRange(0, 0xFFFFFFFF), help="Group of all files.")
+@click.option("--uid-offset", type=int, default=0, help="Add to all owners.")
+@click.option("--gid-offset", type=int, default=0, help="Add to all groups.")
+@click.option("--hard-dereference", is_flag=True, help="Store hard links as separate files.")
+@click.option("--exclude-path", "exclude_paths", multiple=True, help="Leave out this path (below SOURCE).")
+@click.option("--exclude-regex", "exclude_regexes", multiple=True, help="Leave out paths in which this is found.")
+@click.option(
+    "--workers", type=click.IntRange(0, 1024), default=0, help="Worker processes.  [default: one a processor]"
+)
+@click.option("-d", "verbosity", type=click.IntRange(0, 9), default=2, help="0 is quiet.")
+@click.option("--quiet", is_flag=True, help="Write nothing to standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@_later
+def command(
+    image: bytes,
+    sources: tuple[bytes, ...],
+    extended: tuple[str, ...],
+    timestamp: int | None,
+    all_time: bool | None,
+    ignore_mtime: bool,
+    identity: uuid.UUID | None,
+    label: str,
+    all_root: bool,
+    compressor: str,
+    fingerprint_name: str | None,
+    xattr_prefixes: tuple[str, ...],
+    verbosity: int,
+    quiet: bool,
+    as_json: bool,
+    **rest: Any,
+) -> None:
+    """Write the directory SOURCE to the EROFS image IMAGE.
+
+    Every non-empty regular file gets its content's fingerprint as an extended attribute, by which
+    Linux 7.0 and newer share page cache between images. The same tree gives the same bytes.
+    """
+    if len(sources) > 1:
+        raise UsageError("several sources: not supported yet")
+    changes = {**rest, **_extended(extended), **_times(timestamp, all_time, ignore_mtime)}
+    if all_root:
+        changes.update(force_uid=0, force_gid=0)
+    if fingerprint_name is not None:
+        changes["fingerprint_name"] = os.fsencode(fingerprint_name)
+    options = BuildOptions(
+        compressor=None if compressor == "none" else compressor,
+        uuid=identity,
+        label=os.fsencode(label),
+        xattr_prefixes=tuple(map(os.fsencode, xattr_prefixes)),
+        **changes,
+    )
+    quiet = quiet or verbosity == 0
+    with Progress(quiet=quiet) as progress:
+        summary = build_image(image, sources[0], options, progress=progress)
+    if as_json:
+        click.echo(json.dumps(summary.as_dict(), indent=2))
+    elif not quiet:
+        click.echo(_text(summary))
+
+
+def _text(summary: BuildSummary) -> str:
+    counts = ", ".join(f"{number} {name}" for name, number in summary.counts.items())
+    links = f" and {summary.hard_links} more hard links" if summary.hard_links else ""
+    sharing = f", page cache shared by Linux {summary.sharing_kernel} and newer" if summary.sharing_kernel else ""
+    lines = [
+        f"{printable(summary.image)}: {summary.inodes} inodes ({counts}){links}",
+        f"  content   {_human(summary.bytes_in)} -> image {_human(summary.bytes_out)} ({summary.ratio:.1%})",
+        f"  duplicate {summary.duplicates} files, {_human(summary.duplicate_bytes)} stored once",
+        f"  digests   {summary.fingerprints} {summary.fingerprint}{sharing}",
+        f"  mounts on Linux {summary.kernel} and newer",
+        f"  uuid      {summary.uuid}",
+        f"  took      {summary.seconds:.2f} s",
+    ]
+    return "\n".join(lines)
+
+
+def _human(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"

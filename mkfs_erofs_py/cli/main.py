@@ -1,0 +1,95 @@
+"""``mkfs-erofs-py``: finds the command, runs it and turns every error into one line and a status."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from .. import __version__
+from ..errors import ErofsError, printable
+
+__all__ = ["main", "run"]
+
+PROGRAM = "mkfs-erofs-py"
+
+#: Each command's module, which holds a click command named ``command``, and its line in the help.
+_COMMANDS = {
+    "build": "Write a directory to a fingerprinted, compressed EROFS image.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when that command is wanted: start-up is part of every run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(f".{cmd_name}", __package__).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
+def main() -> None:
+    """Build, read, verify and share EROFS images whose files carry content fingerprints."""
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived: unwind, so that nothing half-written stays."""
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise _Terminated
+
+
+def run(argv: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 well, 1 the input is at fault, 2 usage or unreadable, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        result: Any = main.main(argv, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        return _fail(error.format_message().rstrip(".") + hint, 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except ErofsError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", 130)
+    except _Terminated:
+        return _fail("terminated", 143)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        where = f"{printable(error.filename)}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", 1)
+    except MemoryError:
+        return _fail("out of memory", 1)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        click.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+    return status
