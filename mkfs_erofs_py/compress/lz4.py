@@ -23,6 +23,11 @@ __all__ = ["MAX_DISTANCE", "Lz4Encoder", "Lz4HcEncoder", "decompress_to"]
 
 MAX_DISTANCE = 65535
 
+# The fast encoder has twice the hash table entries for sources shorter than this (LZ4_64Klimit of
+# lz4.c): over Debian's /usr at 4 KiB that saves 0.7% of the blocks.
+_SHORT_SOURCE = (64 << 10) + 10
+_SHORT_OUTPUT = 16 << 10  # the longest whose content is often that short
+
 _PROTOTYPES = {
     "LZ4_decompress_safe": (c_int, (ctypes.c_char_p, c_void_p, c_int, c_int)),
     "LZ4_decompress_safe_partial": (c_int, (ctypes.c_char_p, c_void_p, c_int, c_int, c_int)),
@@ -64,8 +69,12 @@ class Lz4Encoder:
 
     def fill(self, src: int, src_len: int, dst: int, dst_len: int) -> tuple[int, int]:
         """See Encoder.fill."""
-        self._consumed.value = src_len
+        offered = min(src_len, _SHORT_SOURCE) if dst_len <= _SHORT_OUTPUT else src_len
+        self._consumed.value = offered
         produced: int = self._fill(src, dst, self._consumed_at, dst_len)
+        if self._consumed.value == offered < src_len:
+            self._consumed.value = src_len
+            produced = self._fill(src, dst, self._consumed_at, dst_len)
         # Where not a byte fits, the library may still write an empty block.
         consumed = self._consumed.value
         return (consumed, produced) if consumed and produced else (src_len, 0)
@@ -80,7 +89,7 @@ class Lz4HcEncoder:
     """The high-compression LZ4 encoder.
 
     Its state of 256 KiB is reset the fast way: old entries of the hash tables stay but lie out of
-    reach, which gives the same output as clearing them and saves a tenth of the time at 4 KiB.
+    reach, which gives the same output as clearing them and saves 3% of the time at 4 KiB.
     """
 
     def __init__(self, level: int, max_pcluster: int, block_size: int) -> None:

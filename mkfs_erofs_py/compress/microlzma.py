@@ -137,6 +137,7 @@ def decompress_to(data: bytes, dst: int, size: int, partial: bool, window: int) 
     """Decode the stream ``data`` to ``size`` bytes at ``dst``; see ``decompress`` of this package.
 
     A stream does not tell its length: told one that is a byte or so off, it may well decode to that.
+    Deliberately lenient: liblzma may let a stream end in a marker, which kernels refuse.
     """
     if not data:
         raise CorruptError("empty LZMA stream")

@@ -24,19 +24,25 @@ class Encoder(Protocol):
         """What the superblock must tell readers about the streams of this encoder."""
 
     def begin_file(self) -> None:
-        """Forget what was learned from earlier calls, so that output depends on one file alone."""
+        """Forget what was learned from earlier calls, so that output depends on one file alone.
+
+        To be called at the start of each file, or of each part of a file that may go to another worker.
+        """
 
     def fill(self, src: int, src_len: int, dst: int, dst_len: int) -> tuple[int, int]:
         """Compress as long a prefix of ``src`` as fits ``dst_len`` bytes: (consumed, produced).
 
-        ``src_len`` is at most 12 MiB (``MAX_DECODED``), ``dst_len`` at most the ``max_pcluster`` of the encoder.
+        ``src_len`` is 1 to 12 MiB (``MAX_DECODED``), ``dst_len`` at most the ``max_pcluster`` of the encoder.
         ``(n, 0)`` says that the first ``n`` bytes (all of them, when ``n`` is ``src_len``) are not
         worth compressing; ``produced`` may also come out no smaller than ``consumed``. Bytes behind
         ``produced``, as far as ``dst_len``, are scratch space.
         """
 
     def piece(self, src: int, src_len: int, dst: int, dst_len: int) -> int:
-        """Compress exactly ``src_len`` bytes: the bytes produced, or 0 if they exceed ``dst_len``."""
+        """Compress exactly ``src_len`` bytes: the bytes produced, or 0 if they exceed ``dst_len``.
+
+        A stream that would fit with less than a dozen bytes to spare may be counted as too long.
+        """
 
 
 def window_of(record: AlgorithmRecord) -> int:

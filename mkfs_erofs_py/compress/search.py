@@ -8,13 +8,22 @@ from collections.abc import Callable
 __all__ = ["FillSearch"]
 
 _FIRST_RATIO = 3.0
-_TRIES = 4
-# A pcluster this full, of 1024 parts, ends the search.
-_FULL_ENOUGH = 1004
+
+# Chosen on 175 MB of Debian's /usr with zstd level 3 at 4 KiB: 2.14 tries a pcluster and 1.0% more
+# blocks than the eight tries and more that filling to the last byte takes. Aiming lower at first
+# costs tries; ending the search sooner (95% full, or after two that fit) saves 6% of the time for 1% of size.
+_FIRST_AIM = 0.97  # of the output, by the last pcluster's ratio
+_AIM = 0.99  # of the output, once the data at hand has been tried
+_FULL = 0.97  # of the output: full enough to stop
+_FITTING_TRIES = 3
+_TRIES = 6
+# The first bytes of a stream have no history and compress worse than those at its end: by so much
+# the size changes less than the length when the end moves.
+_MARGINAL = 0.9
 
 
 class FillSearch:
-    """Finds the longest prefix, or nearly, whose stream fits; learns the ratio from fill to fill.
+    """Finds a prefix, nearly the longest, whose stream fits; learns the ratio from fill to fill.
 
     ``compress(dst, room, src, length)`` compresses exactly ``length`` bytes and returns the size of
     the stream, or any number above ``room`` where it does not fit.
@@ -22,8 +31,8 @@ class FillSearch:
 
     def __init__(self, compress: Callable[[int, int, int, int], int], max_output: int) -> None:
         self._compress = compress
-        # A try that is too long by a little tells by how much only if it has room to end.
-        self._room = max_output + max_output // 4
+        # A try that does not fit the pcluster tells by how much as long as it fits this.
+        self._room = 4 * max_output
         self._scratch = ctypes.create_string_buffer(self._room)
         self._scratch_at = ctypes.addressof(self._scratch)
         self._ratio = _FIRST_RATIO
@@ -34,27 +43,41 @@ class FillSearch:
 
     def fill(self, src: int, src_len: int, dst: int, dst_len: int) -> tuple[int, int]:
         """See Encoder.fill."""
-        compress, scratch = self._compress, self._scratch_at
-        room = min(self._room, dst_len + dst_len // 4)
-        enough = dst_len * _FULL_ENOUGH >> 10
-        best = produced = 0
-        limit = src_len + 1  # the shortest prefix known not to fit
-        length = int(dst_len * self._ratio)
-        for _ in range(_TRIES):
-            length = min(max(length, best + 1), limit - 1)
+        compress, room, scratch = self._compress, self._room, self._scratch_at
+        aim, full = dst_len * _AIM, dst_len * _FULL
+        short = produced = 0  # the longest prefix known to fit and its stream's size
+        long, excess = src_len + 1, 0  # the shortest known not to fit; its size, where it is known
+        length = int(dst_len * self._ratio * _FIRST_AIM)
+        tries = fitting = 0
+        while True:
+            length = min(max(length, short + 1), long - 1)
             size = compress(scratch, room, src, length)
+            tries += 1
             if size <= dst_len:
                 ctypes.memmove(dst, scratch, size)
-                best, produced = length, size
-                if length + 1 >= limit or size >= enough:
+                short, produced = length, size
+                fitting += 1
+                if long <= short + 1 or size >= full or fitting == _FITTING_TRIES:
                     break
-                length = int((dst_len - 4) * length / size * 0.998)
             else:
-                limit = length
-                length = int(dst_len * length / size * 0.99) if size <= room else length * 7 // 10
-                if length <= best:
+                long, excess = length, size if size <= room else 0
+            if tries >= _TRIES and short:
+                break
+            if short and excess:
+                length = short + int((aim - produced) * (long - short) / (excess - produced))
+            elif short:
+                length = short + int((aim - produced) * short / (produced * _MARGINAL))
+            elif excess and tries < _TRIES:
+                length = long - int((excess - aim) * long / (excess * _MARGINAL))
+            else:
+                length = long // 2
+            if short:
+                if length <= short:
                     break
-        if not produced:
-            return limit - 1, 0
-        self._ratio = best / produced
-        return best, produced
+            elif length <= dst_len:
+                # Nothing to gain, unless the line through the origin says otherwise.
+                length = int(aim * long / excess) if excess else length
+                if length <= dst_len or tries >= _TRIES:
+                    return long, 0
+        self._ratio = short / produced
+        return short, produced

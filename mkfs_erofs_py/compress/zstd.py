@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 from mkfs_erofs_py.compress.clib import bind, extension_files, shared_library
 from mkfs_erofs_py.compress.search import FillSearch
-from mkfs_erofs_py.errors import CorruptError
+from mkfs_erofs_py.errors import CorruptError, UsageError
 from mkfs_erofs_py.ondisk.constants import Algorithm
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
 
@@ -74,7 +74,7 @@ class ZstdEncoder:
         weakref.finalize(self, library.ZSTD_freeCCtx, self._context)
         for parameter, value in ((_C_COMPRESSION_LEVEL, level), (_C_WINDOW_LOG, window.bit_length() - 1)):
             if library.ZSTD_CCtx_setParameter(self._context, parameter, value) > _ERRORS:
-                raise ValueError(f"Zstandard parameter {parameter} cannot be {value}")
+                raise UsageError(f"zstd: level {level} with a window of {window} bytes is not possible")
         self._search = FillSearch(self._try, max_pcluster)
         self.begin_file = self._search.forget
         self.fill = self._search.fill
