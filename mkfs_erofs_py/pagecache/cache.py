@@ -54,16 +54,18 @@ class Tenant:
         self.tally = Tally()
         self.attached = True
 
-    def open(self, ident: Hashable, fetcher: Fetcher, fingerprint: bytes | None = None) -> CachedFile:
+    def open(
+        self, ident: Hashable, fetcher: Fetcher, fingerprint: bytes | None = None, kind: Hashable = None
+    ) -> CachedFile:
         """Open a file through the cache.
 
         ``ident`` names the file within this image (hard links are one file); ``fetcher`` serves as
-        long as the cache remembers that file. Files of one domain with equal ``fingerprint``
-        values share their pages; one without has pages of its own.
+        long as the cache remembers that file. Files of one domain with equal ``fingerprint`` and
+        ``kind`` share their pages; one without a fingerprint has pages of its own.
 
         Raises :class:`~mkfs_erofs_py.errors.UnreadableError` if this image is detached.
         """
-        return CachedFile(self._cache, self._cache.map_file(self, ident, fetcher, fingerprint))
+        return CachedFile(self._cache, self._cache.map_file(self, ident, fetcher, fingerprint, kind))
 
     def counters(self) -> Counters:
         """Return what was done through this image and what of it is resident."""
@@ -129,7 +131,9 @@ class PageCache:
                     self._forget(inode)
             tenant.users.clear()
 
-    def map_file(self, tenant: Tenant, ident: Hashable, fetcher: Fetcher, fingerprint: bytes | None) -> User:
+    def map_file(
+        self, tenant: Tenant, ident: Hashable, fetcher: Fetcher, fingerprint: bytes | None, kind: Hashable
+    ) -> User:
         """Find or make the inode behind a file and count one more handle; :meth:`Tenant.open` calls this."""
         warning = None
         with self._lock:
@@ -138,7 +142,7 @@ class PageCache:
             if user is None:
                 inode = None
                 if fingerprint and tenant.domain is not None:
-                    inode, warning = self._shared_inode(tenant, fingerprint, fetcher.size)
+                    inode, warning = self._shared_inode(tenant, fingerprint, kind, fetcher.size)
                 if inode is None:
                     inode = self._private_inode(tenant, ident, fetcher.size)
                 user = tenant.users[ident] = User(tenant, ident, fetcher, inode)
@@ -148,11 +152,13 @@ class PageCache:
             self._warn(warning)
         return user
 
-    def _shared_inode(self, tenant: Tenant, fingerprint: bytes, size: int) -> tuple[Inode | None, str | None]:
+    def _shared_inode(
+        self, tenant: Tenant, fingerprint: bytes, kind: Hashable, size: int
+    ) -> tuple[Inode | None, str | None]:
         if self.strict and not can_prove(fingerprint):
             claim = printable(fingerprint)
             return None, f"{tenant.name}: not sharing a file whose fingerprint cannot be checked: {claim}"
-        key = (tenant.domain, fingerprint)
+        key = (tenant.domain, kind, fingerprint)
         inode = self._inodes.get(key)
         if inode is None:
             inode = self._inodes[key] = Inode(key, size, fingerprint)
@@ -164,7 +170,7 @@ class PageCache:
         return inode, None
 
     def _private_inode(self, tenant: Tenant, ident: Hashable, size: int) -> Inode:
-        key = (tenant, ident, None)
+        key = (tenant, ident)
         inode = self._inodes[key] = Inode(key, size, None)
         return inode
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Self
 
 from ..errors import ErofsError, UsageError
@@ -57,6 +58,11 @@ class CachedFile:
     def shared(self) -> bool:
         """Whether this file's pages are open to others with the same fingerprint."""
         return self._user.inode.fingerprint is not None
+
+    @property
+    def mapping(self) -> Hashable:
+        """Equal for two files of one cache iff they read the same pages."""
+        return self._user.inode.key
 
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes from ``offset`` on: ``length`` of them, or fewer where the file ends.

@@ -7,11 +7,10 @@ from whichever image, are held against those. 32 bytes per unit are 0.02 % of th
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Iterable
 
-import blake3
+from ..errors import CorruptError
+from ..fingerprint import new_hasher, parse, value
 
 __all__ = ["UNIT", "Proof", "can_prove", "prove"]
 
@@ -22,44 +21,36 @@ Proof = tuple[bytes, ...]
 """The digest of each unit of a file whose content is known to match its fingerprint."""
 
 
-class _Hash(Protocol):
-    def update(self, data: bytes | memoryview, /) -> object: ...
-    def digest(self) -> bytes: ...
-
-
-_ALGORITHMS: dict[bytes, Callable[[], _Hash]] = {b"sha256": hashlib.sha256, b"blake3": blake3.blake3}
-
-
-def _split(fingerprint: bytes) -> tuple[Callable[[], _Hash] | None, bytes]:
-    name, _, digest = fingerprint.partition(b":")
-    return (_ALGORITHMS.get(name) if len(digest) == 32 else None), digest
-
-
 def can_prove(fingerprint: bytes) -> bool:
     """Tell whether ``fingerprint`` has the form ``algorithm:`` + 32 raw bytes, of an algorithm known here."""
-    return _split(fingerprint)[0] is not None
+    try:
+        parse(fingerprint)
+    except CorruptError:
+        return False
+    return True
 
 
 def unit_digests(data: memoryview) -> Iterable[bytes]:
     """Yield the digest of each unit of ``data``, which begins at a unit's start."""
     for at in range(0, len(data), UNIT):
-        yield blake3.blake3(data[at : at + UNIT]).digest()
+        hasher = new_hasher("blake3")
+        hasher.update(data[at : at + UNIT])
+        yield hasher.digest()
 
 
-def prove(fingerprint: bytes, pieces: Iterable[memoryview]) -> Proof | None:
-    """Hash a whole file and return its proof, or ``None`` where its fingerprint lies.
+def prove(claim: bytes, pieces: Iterable[memoryview]) -> Proof | None:
+    """Hash a whole file and return its proof, or ``None`` where its fingerprint, ``claim``, lies.
 
     ``pieces`` are the file's bytes in order; each but the last is a multiple of :data:`UNIT` long.
+    Raises :class:`~mkfs_erofs_py.errors.CorruptError` for a claim that :func:`can_prove` refuses.
     """
-    algorithm, wanted = _split(fingerprint)
-    if algorithm is None:
-        return None
-    whole = algorithm()
+    algorithm, _ = parse(claim)
+    whole = new_hasher(algorithm)
     units: list[bytes] = []
     for piece in pieces:
         whole.update(piece)
         units.extend(unit_digests(piece))
-    return tuple(units) if whole.digest() == wanted else None
+    return tuple(units) if value(algorithm, whole.digest()) == claim else None
 
 
 def holds(proof: Proof, offset: int, data: memoryview) -> bool:
