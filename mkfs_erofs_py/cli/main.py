@@ -21,6 +21,8 @@ PROGRAM = "mkfs-erofs-py"
 #: Each command's module, which holds a click command named ``command``, and its line in the help.
 _COMMANDS = {
     "build": "Write a directory to a fingerprinted, compressed EROFS image.",
+    "dedup": "Tell what sharing page cache among images would save, reading no file.",
+    "share": "Read images through one shared page cache and show what sharing saves.",
 }
 
 

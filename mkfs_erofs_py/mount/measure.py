@@ -1,0 +1,190 @@
+"""What page cache sharing saves, measured: the images are mounted over one cache and read.
+
+Each image is read once through a cache in which nobody shares, and once more through one cache that
+all share. What these caches then hold is the answer. Nothing is computed from fingerprints, with one
+exception: where there are more than two images, each pair's need follows from which pages were
+read of which shared inode, which is what a cache for these two alone would hold.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import ImageError, UnreadableError, UsageError, printable
+from ..pagecache import PAGE, Advice, CachedFile, PageCache
+from ..read import Image, Inode
+from .saving import Answer, Saving
+from .vfs import Vfs
+
+__all__ = ["Range", "measure", "parse_ranges"]
+
+THREADS = 2
+"""Readers at once; decompression runs beside Python. More gained nothing on two cores."""
+
+BATCH = 64
+"""Files handed to a reader at a time, so that handing over costs little beside reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bytes of a file to be read: ``length`` ones from ``offset``, or all from there on (``None``)."""
+
+    path: bytes
+    offset: int = 0
+    length: int | None = None
+
+
+def parse_ranges(lines: Iterable[bytes]) -> list[Range]:
+    """Read a list of files: a path a line, or path, offset and length in bytes with tabs between.
+
+    Empty lines are skipped. Raises :class:`~mkfs_erofs_py.errors.UsageError` naming the line at fault.
+    """
+    ranges = []
+    for number, line in enumerate(lines, 1):
+        path, *rest = line.rstrip(b"\r\n").split(b"\t")
+        if not path and not rest:
+            continue
+        try:
+            offset, length = [int(part) for part in rest] or (0, None)
+        except ValueError:
+            offset = -1
+        if not path or offset < 0 or (length is not None and length < 0):
+            raise UsageError(f"line {number} of the list is neither a path nor path, offset and length")
+        ranges.append(Range(path, offset, length))
+    return ranges
+
+
+@dataclass(slots=True)
+class _File:
+    """A file to be read, and what is known of it afterwards."""
+
+    path: bytes
+    inode: Inode
+    fingerprint: bytes | None
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    pages: int = 0  # a bit map of the pages that reading it alone leaves in the cache
+
+
+def measure(
+    images: Sequence[tuple[str, Image]],
+    ranges: Sequence[Range] | None = None,
+    *,
+    strict: bool = False,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Answer:
+    """Read the files of all images, or ``ranges`` of them, without sharing and with it.
+
+    ``images`` are names and open images, mapped in that order; closing them stays the caller's. Files
+    are read whole in one go; of ``ranges``, exactly the pages they touch. A path that only some images
+    have is read from these. ``warn`` is told where sharing is refused.
+
+    Raises ``ImageError`` naming the file that cannot be read, ``UnreadableError`` for a path that no
+    image has.
+    """
+    files = [_everything(image) for _, image in images] if ranges is None else _named(images, ranges)
+    without = []
+    for image, chosen in zip(images, files, strict=True):
+        with Vfs(PageCache(), share=False, owns=False) as alone:
+            handles = _read(alone, [image], [chosen], ranges is None)
+            for file, handle in zip(chosen, handles[0], strict=True):
+                file.pages = handle.resident_pages()
+            without.append(alone.cache.counters().resident_bytes)
+    refusals: list[str] = []
+    with Vfs(PageCache(strict=strict, warn=refusals.append), kernel_rules=True, owns=False) as together:
+        handles = _read(together, images, files, ranges is None)
+        maps = [_pages_by_mapping(*of_one) for of_one in zip(files, handles, strict=True)]
+        with_all = together.cache.counters().resident_bytes
+    for refusal in refusals:
+        warn(refusal)
+    names = [name for name, _ in images]
+    total = Saving(tuple(names), sum(without), with_all)
+    if len(images) == 1:
+        return Answer(total, [], [total])
+
+    def of_some(*members: int) -> Saving:
+        if len(members) == len(images):
+            return total
+        if refusals:  # who is refused depends on who is there: these have to be read for themselves
+            return measure([images[n] for n in members], ranges, strict=strict).total
+        need = sum(_bytes(maps[n]) for n in members)
+        if len(members) == 2:
+            need -= _common_bytes(*(maps[n] for n in members))
+        return Saving(tuple(names[n] for n in members), sum(without[n] for n in members), need)
+
+    singles = [of_some(n) for n in range(len(images))]
+    pairs = [of_some(*pair) for pair in itertools.combinations(range(len(images)), 2)]
+    return Answer(total, pairs, singles)
+
+
+def _pages_by_mapping(files: Iterable[_File], handles: Iterable[CachedFile]) -> dict[Hashable, int]:
+    pages: dict[Hashable, int] = {}
+    for file, handle in zip(files, handles, strict=True):
+        pages[handle.mapping] = pages.get(handle.mapping, 0) | file.pages
+    return pages
+
+
+def _bytes(pages: dict[Hashable, int]) -> int:
+    return PAGE * sum(map(int.bit_count, pages.values()))
+
+
+def _common_bytes(one: dict[Hashable, int], other: dict[Hashable, int]) -> int:
+    return PAGE * sum((one[key] & other[key]).bit_count() for key in one.keys() & other.keys())
+
+
+def _everything(image: Image) -> list[_File]:
+    return [_File(path, inode, fingerprint) for path, inode, fingerprint in image.fingerprints()]
+
+
+def _named(images: Sequence[tuple[str, Image]], ranges: Sequence[Range]) -> list[list[_File]]:
+    """Find the files of a list in each image; a folder stands for all files below it."""
+    chosen: list[dict[int, _File]] = [{} for _ in images]
+    for wanted in ranges:
+        missing = 0
+        for (_, image), files in zip(images, chosen, strict=True):
+            try:
+                top = image.lookup(wanted.path)
+            except UnreadableError:
+                missing += 1
+                continue
+            for path, inode in image.walk(top) if top.is_dir else ((wanted.path, top),):
+                if inode.is_file and inode.size:
+                    file = files.get(inode.nid)
+                    if file is None:
+                        file = files[inode.nid] = _File(path, inode, image.fingerprint(inode))
+                    length = inode.size if wanted.length is None else wanted.length
+                    file.ranges.append((wanted.offset, length))
+        if missing == len(images):
+            raise UnreadableError(wanted.path, "is in none of the images")
+    return [list(files.values()) for files in chosen]
+
+
+def _read(
+    vfs: Vfs, images: Sequence[tuple[str, Image]], files: Sequence[Sequence[_File]], whole: bool
+) -> list[list[CachedFile]]:
+    """Mount ``images``, open ``files`` in their order, then read them by several threads."""
+    handles = []
+    work: list[tuple[str, _File, CachedFile]] = []
+    for (name, image), chosen in zip(images, files, strict=True):
+        mounted = vfs.mount(image, name)
+        opened = [mounted.open_known(file.inode, file.fingerprint) for file in chosen]
+        handles.append(opened)
+        work += [(name, file, handle) for file, handle in zip(chosen, opened, strict=True)]
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        batches = (work[at : at + BATCH] for at in range(0, len(work), BATCH))
+        for _ in pool.map(lambda batch: _read_batch(batch, whole), batches):
+            pass
+    return handles
+
+
+def _read_batch(batch: Sequence[tuple[str, _File, CachedFile]], whole: bool) -> None:
+    for name, file, handle in batch:
+        handle.advise(Advice.SEQUENTIAL if whole else Advice.RANDOM)
+        try:
+            for offset, length in file.ranges or ((0, handle.size),):
+                handle.views(offset, length)
+        except ImageError as error:
+            error.path = error.path or f"{name}:{printable(file.path)}"
+            raise

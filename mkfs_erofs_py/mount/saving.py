@@ -1,0 +1,243 @@
+"""What page cache sharing saves, from fingerprints and sizes alone.
+
+The rules are the kernel's (Linux 7.0 and later). A file shares with another iff both images
+announce fingerprints in their superblocks, the fingerprints are equal, and both files are stored
+compressed or both are not. Where sizes differ under one fingerprint, the first file mapped wins and
+later ones keep pages of their own. Everything is counted in whole pages, each hard link group once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..ondisk.constants import Compat
+from ..pagecache import page_round
+from ..read import Image
+
+__all__ = ["Answer", "Held", "Profile", "Saving", "TopFile", "predict", "profile_image", "sharing_key"]
+
+_LANE = 16
+
+
+class Held(NamedTuple):
+    """The files of one image that have one sharing key (and the size of the first of them)."""
+
+    size: int
+    copies: int
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What sharing depends on, of one image.
+
+    ``private_bytes`` are the page-rounded bytes of files without a fingerprint that counts; ``held`` are
+    the others, by sharing key. ``odd`` are those whose key the image has met before with another size: by
+    key and size.
+    """
+
+    name: str
+    files: int
+    private_bytes: int
+    held: dict[bytes, Held]
+    odd: dict[tuple[bytes, int], Held] = field(default_factory=dict)
+
+    def contents(self) -> Iterator[tuple[bytes, Held]]:
+        """Yield all sharing keys with their files, a key of several sizes once for each."""
+        yield from self.held.items()
+        for (key, _), held in self.odd.items():
+            yield key, held
+
+    @property
+    def without_bytes(self) -> int:
+        """Page cache for reading every file once, each inode with pages of its own."""
+        return self.private_bytes + sum(page_round(held.size) * held.copies for _, held in self.contents())
+
+    @property
+    def with_bytes(self) -> int:
+        """The same when the image shares with itself only."""
+        refused = sum(page_round(held.size) * held.copies for held in self.odd.values())
+        return self.private_bytes + sum(page_round(held.size) for held in self.held.values()) + refused
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Page cache of some images together, in bytes, without sharing and with it."""
+
+    images: tuple[str, ...]
+    without_bytes: int
+    with_bytes: int
+
+    @property
+    def saved_bytes(self) -> int:
+        """What sharing saves."""
+        return self.without_bytes - self.with_bytes
+
+    @property
+    def reduction(self) -> float:
+        """What sharing saves, as a fraction of what is needed without it."""
+        return self.saved_bytes / self.without_bytes if self.without_bytes else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TopFile:
+    """A file worth sharing: ``copies`` inodes of ``size`` bytes in ``images`` images hold it."""
+
+    path: bytes
+    size: int
+    copies: int
+    images: int
+
+    @property
+    def saved_bytes(self) -> int:
+        """What sharing this file saves."""
+        return (self.copies - 1) * page_round(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What sharing saves: each image alone, each pair, all together; and which files do it."""
+
+    total: Saving
+    pairs: Sequence[Saving]
+    images: Sequence[Saving]
+    top: Sequence[TopFile] = ()
+    warnings: Sequence[str] = field(default=())
+
+
+def sharing_key(fingerprint: bytes, compressed: bool) -> bytes:
+    """Return what must be equal for two files to share: the kernel keeps compressed and plain ones apart."""
+    return (b"c" if compressed else b"p") + fingerprint
+
+
+def profile_image(image: Image, name: str) -> Profile:
+    """Read an image's inodes and fingerprints, no file data. Raises as ``Image.walk`` does."""
+    announced = bool(image.superblock.compat & Compat.ISHARE_XATTRS)
+    held: dict[bytes, Held] = {}
+    odd: dict[tuple[bytes, int], Held] = {}
+    files = private = 0
+    for path, inode, fingerprint in image.fingerprints():
+        files += 1
+        if not (announced and fingerprint):
+            private += page_round(inode.size)
+            continue
+        key = sharing_key(fingerprint, inode.is_compressed)
+        first = held.get(key)
+        if first is None:
+            held[key] = Held(inode.size, 1, path)
+        elif first.size == inode.size:
+            held[key] = first._replace(copies=first.copies + 1)
+        else:
+            other = odd.get((key, inode.size), Held(inode.size, 0, path))
+            odd[key, inode.size] = other._replace(copies=other.copies + 1)
+    return Profile(name, files, private, held, odd)
+
+
+def predict(profiles: Sequence[Profile], *, top: int = 0) -> Answer:
+    """Return what sharing saves among images mapped in the order given, and the ``top`` best files.
+
+    Takes time in proportion to all files plus, for the pairs, to the square of the images.
+    """
+    masks: dict[bytes, int] = {}
+    sizes: dict[bytes, int] = {}
+    odd: set[bytes] = set()
+    for number, profile in enumerate(profiles):
+        for key, held in profile.held.items():
+            masks[key] = masks.get(key, 0) | 1 << number
+            if sizes.setdefault(key, held.size) != held.size:
+                odd.add(key)
+        odd.update(key for key, _ in profile.odd)
+    even = sum(page_round(size) for key, size in sizes.items() if key not in odd)
+    everything = tuple(range(len(profiles)))
+    total = Saving(
+        tuple(p.name for p in profiles),
+        sum(p.without_bytes for p in profiles),
+        sum(p.private_bytes for p in profiles) + even + _odd_bytes(profiles, everything, odd),
+    )
+    return Answer(
+        total,
+        _pairs(profiles, _common(masks, sizes, odd, len(profiles)), odd),
+        [Saving((p.name,), p.without_bytes, p.with_bytes) for p in profiles],
+        _top(profiles, masks, sizes, top) if top else (),
+        _warnings(profiles, odd),
+    )
+
+
+def _odd_bytes(profiles: Sequence[Profile], members: Iterable[int], odd: Collection[bytes]) -> int:
+    """Return what the files under keys of several sizes need, when ``members`` are mapped in order."""
+    needed = 0
+    for key in odd:
+        winner: int | None = None
+        for number in members:
+            profile = profiles[number]
+            first = profile.held.get(key)
+            if first is None:
+                continue
+            if winner is None:
+                winner = first.size
+                needed += page_round(first.size)
+            for held in (first, *(held for (other, _), held in profile.odd.items() if other == key)):
+                if held.size != winner:
+                    needed += held.copies * page_round(held.size)
+    return needed
+
+
+def _common(masks: dict[bytes, int], sizes: dict[bytes, int], odd: Collection[bytes], count: int) -> list[list[int]]:
+    """Return the matrix of bytes that each two images have in common (one copy), keys of several sizes left out.
+
+    Files held by the same set of images go together. A row is one long integer of 128-bit lanes (no sum
+    of sizes overflows one), so that a set of k images costs k additions, not k².
+    """
+    by_set: dict[int, int] = {}
+    for key, mask in masks.items():
+        if mask & (mask - 1) and key not in odd:
+            by_set[mask] = by_set.get(mask, 0) + page_round(sizes[key])
+    one, none = (1).to_bytes(_LANE, "little"), bytes(_LANE)
+    rows = [0] * count
+    for mask, amount in by_set.items():
+        members = [n for n in range(count) if mask >> n & 1]
+        lanes = amount * int.from_bytes(b"".join(one if mask >> n & 1 else none for n in range(count)), "little")
+        for n in members:
+            rows[n] += lanes
+    cells = [memoryview(row.to_bytes(_LANE * count, "little")).cast("Q").tolist() for row in rows]
+    return [[low | high << 64 for low, high in zip(row[::2], row[1::2], strict=True)] for row in cells]
+
+
+def _pairs(profiles: Sequence[Profile], common: list[list[int]], odd: Collection[bytes]) -> list[Saving]:
+    without = [p.without_bytes for p in profiles]
+    alone = [p.with_bytes for p in profiles]
+    pairs = []
+    for a in range(len(profiles)):
+        for b in range(a + 1, len(profiles)):
+            together = alone[a] + alone[b] - common[a][b]
+            if odd:
+                together += _odd_bytes(profiles, (a, b), odd)
+                together -= _odd_bytes(profiles, (a,), odd) + _odd_bytes(profiles, (b,), odd)
+            pairs.append(Saving((profiles[a].name, profiles[b].name), without[a] + without[b], together))
+    return pairs
+
+
+def _top(profiles: Sequence[Profile], masks: dict[bytes, int], sizes: dict[bytes, int], top: int) -> list[TopFile]:
+    copies: dict[bytes, int] = {}
+    paths: dict[bytes, bytes] = {}
+    for profile in profiles:
+        for key, held in profile.held.items():
+            if held.size == sizes[key]:
+                copies[key] = copies.get(key, 0) + held.copies
+                paths.setdefault(key, held.path)
+    files = (
+        TopFile(paths[key], sizes[key], number, masks[key].bit_count()) for key, number in copies.items() if number > 1
+    )
+    return sorted(files, key=lambda f: (-f.saved_bytes, f.path))[:top]
+
+
+def _warnings(profiles: Sequence[Profile], odd: Collection[bytes]) -> list[str]:
+    warnings = []
+    for profile in profiles:
+        if profile.files and not profile.held:
+            warnings.append(f"{profile.name}: announces no fingerprints, so it shares with nobody")
+    if odd:
+        warnings.append(f"{len(odd)} fingerprints belong to files of different sizes: only the first mapped is shared")
+    return warnings

@@ -1,0 +1,129 @@
+"""What images look like as a file system, over one shared cache; every front end adapts this.
+
+A :class:`Vfs` holds the cache, a :class:`MountedImage` one image in it. Names and paths are bytes,
+inode numbers are the image's own (nids).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from ..errors import UsageError
+from ..ondisk.constants import Compat
+from ..pagecache import CachedFile, Counters, PageCache, Tenant
+from ..read import Image, Inode
+
+__all__ = ["FileSystemFacts", "ImageFetcher", "MountedImage", "Vfs"]
+
+
+class ImageFetcher:
+    """Brings one file's bytes out of an image: the cache's view of a file."""
+
+    __slots__ = ("_image", "_inode", "size")
+
+    def __init__(self, image: Image, inode: Inode) -> None:
+        self._image = image
+        self._inode = inode
+        self.size: int = inode.size
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """See :class:`~mkfs_erofs_py.pagecache.Fetcher`."""
+        data = self._image.pread(self._inode, len(buffer), offset)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystemFacts:
+    """What ``statfs`` tells: sizes in blocks of ``block_size`` bytes, nothing free."""
+
+    block_size: int
+    blocks: int
+    files: int
+    name_max: int = 255
+
+
+class MountedImage:
+    """One image, mounted. Made by :meth:`Vfs.mount`. All methods may be called from any thread."""
+
+    def __init__(self, image: Image, name: str, tenant: Tenant, kernel_rules: bool) -> None:
+        self.image = image
+        self.name = name
+        self.root = image.root
+        self._tenant = tenant
+        self._kernel_rules = kernel_rules
+        self._announced = bool(image.superblock.compat & Compat.ISHARE_XATTRS)
+
+    def open(self, inode: Inode) -> CachedFile:
+        """Open a regular file through the shared cache.
+
+        Raises :class:`~mkfs_erofs_py.errors.UsageError` for anything else, ``ImageError`` where its
+        attributes are malformed, ``UnreadableError`` once the image is unmounted.
+        """
+        if not inode.is_file:
+            raise UsageError(f"inode {inode.nid} is not a regular file")
+        fingerprint = self.image.fingerprint(inode) if self._announced and inode.size else None
+        return self.open_known(inode, fingerprint)
+
+    def open_known(self, inode: Inode, fingerprint: bytes | None) -> CachedFile:
+        """Like :meth:`open`, for whoever knows the file's type and fingerprint already."""
+        return self._tenant.open(
+            inode.nid,
+            ImageFetcher(self.image, inode),
+            fingerprint if self._announced else None,
+            inode.is_compressed if self._kernel_rules else None,
+        )
+
+    def facts(self) -> FileSystemFacts:
+        """Return what ``statfs`` shows."""
+        sb = self.image.superblock
+        return FileSystemFacts(sb.block_size, sb.blocks, sb.inodes)
+
+    def counters(self) -> Counters:
+        """Return what was read through this image and what of it is cached."""
+        return self._tenant.counters()
+
+    def detach(self) -> None:
+        """Leave the cache; see :meth:`Vfs.unmount`."""
+        self._tenant.detach()
+
+
+class Vfs:
+    """Images mounted over one page cache; a context manager that unmounts them all.
+
+    ``share`` is whether files with equal fingerprints share at all. ``kernel_rules`` keeps
+    compressed files apart from plain ones, as the kernel must and user space need not. ``owns`` is
+    whether unmounting an image closes it.
+    """
+
+    def __init__(self, cache: PageCache, *, share: bool = True, kernel_rules: bool = False, owns: bool = True) -> None:
+        self.cache = cache
+        self._owns = owns
+        self._share = share
+        self._kernel_rules = kernel_rules
+        self.mounted: list[MountedImage] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self.mounted:
+            self.unmount(self.mounted[-1])
+
+    def mount(self, image: Image, name: str, domain: bytes = b"") -> MountedImage:
+        """Mount an image that is open already."""
+        tenant = self.cache.attach(name, domain if self._share else None)
+        mounted = MountedImage(image, name, tenant, self._kernel_rules)
+        self.mounted.append(mounted)
+        return mounted
+
+    def unmount(self, mounted: MountedImage) -> None:
+        """Let go of an image: its open files fail from now on, pages that others share stay."""
+        self.mounted.remove(mounted)
+        mounted.detach()
+        if self._owns:
+            mounted.image.close()
