@@ -7,7 +7,7 @@ import io
 import os
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -71,28 +71,18 @@ class _Pending:
 class ContentStore:
     """Takes contents in their order and writes each distinct one to the output.
 
-    ``inline_room`` tells how many bytes of tail a node can take into its inode's block. Results are
-    handed to ``done`` in the order of `add`. The bytes written depend on contents and profile alone.
+    `offer` may be called while the tree is still being read, and keeps the workers busy meanwhile;
+    `store` does the rest. The bytes written depend on contents and profile alone.
     """
 
-    def __init__(
-        self,
-        profile: Profile,
-        pool: Pool,
-        output: Output,
-        spool: Spool,
-        inline_room: Callable[[Node], int],
-        done: Callable[[Node, Stored], None],
-    ) -> None:
+    def __init__(self, profile: Profile, pool: Pool) -> None:
         self._profile = profile
         self._pool = pool
-        self._output = output
-        self._spool = spool
-        self._inline_room = inline_room
-        self._done = done
-        self._pending: deque[_Pending] = deque()
         self._batch: list[Node] = []
         self._batch_bytes = 0
+        #: Batches not yet given to a worker; a content larger than a segment is alone in its.
+        self._waiting: deque[tuple[Node, ...]] = deque()
+        self._pending: deque[_Pending] = deque()
         self._known: dict[tuple[bytes, bool], Stored] = {}
         # A sparse file's segments are alike; each kind, by (size, final), is packed once.
         self._holes: dict[tuple[int, bool] | None, tuple[Packed, bytes] | None] = {}
@@ -100,38 +90,56 @@ class ContentStore:
         self.duplicates = 0
         self.duplicate_bytes = 0
 
-    def store(self, nodes: Iterable[Node]) -> None:
-        """Store the contents of ``nodes``, regular files that are not empty.
+    def offer(self, node: Node) -> None:
+        """Add a regular file that is not empty; never waits."""
+        if self._batch_bytes + node.size > self._profile.segment:
+            self._end_batch()
+        self._batch.append(node)
+        self._batch_bytes += node.size
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
+            self._end_batch()
+            while self._waiting and not self._is_large(self._waiting[0]) and (slot := self._pool.slot()):
+                self._give(slot, self._waiting.popleft())
 
-        Raises `SourceError` for a content that cannot be read or changes meanwhile, `OutputError`.
+    def store(
+        self,
+        output: Output,
+        spool: Spool,
+        inline_room: Callable[[Node], int],
+        done: Callable[[Node, Stored], None],
+    ) -> None:
+        """Store all that was offered; ``done`` hears of it in that same order.
+
+        ``inline_room`` tells how many bytes of tail a node can take into its inode's block. Raises
+        `SourceError` for a content that cannot be read or changes meanwhile, `OutputError`.
         """
-        for node in nodes:
-            if node.size > self._profile.segment:
-                self._flush()
-                self._add_large(node)
-                continue
-            if self._batch_bytes + node.size > self._profile.segment:
-                self._flush()
-            self._batch.append(node)
-            self._batch_bytes += node.size
-            if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
-                self._flush()
-        self._flush()
+        self._output, self._spool = output, spool
+        self._inline_room, self._done = inline_room, done
+        self._end_batch()
+        while self._waiting:
+            nodes = self._waiting.popleft()
+            if self._is_large(nodes):
+                self._add_large(nodes[0])
+            else:
+                self._give(self._slot(), nodes)
         while self._pending:
             self._finish_oldest()
+
+    def _is_large(self, nodes: tuple[Node, ...]) -> bool:
+        return nodes[0].size > self._profile.segment
+
+    def _end_batch(self) -> None:
+        if self._batch:
+            self._waiting.append(tuple(self._batch))
+            self._batch.clear()
+            self._batch_bytes = 0
 
     def _slot(self) -> Slot:
         while (slot := self._pool.slot()) is None:
             self._finish_oldest()
         return slot
 
-    def _flush(self) -> None:
-        if not self._batch:
-            return
-        nodes = tuple(self._batch)
-        self._batch.clear()
-        self._batch_bytes = 0
-        slot = self._slot()
+    def _give(self, slot: Slot, nodes: tuple[Node, ...]) -> None:
         files = tuple((node.content, node.size) for node in nodes if node.content is not None)
         self._pool.give(slot, FilesJob(slot.number, files))
         self._pending.append(_Pending(nodes))
@@ -172,11 +180,13 @@ class ContentStore:
             if pending.large is None:
                 for node, (packed, data) in zip(pending.nodes, results, strict=True):
                     self._done(node, self._place(node, packed, data))
-                return
-            packed, data = results[0]
-            if pending.zeros is not None:
-                self._holes[pending.zeros] = packed, bytes(data)
-            self._place_segment(pending.nodes[0], pending.large, packed, data)
+            else:
+                packed, data = results[0]
+                if pending.zeros is not None:
+                    self._holes[pending.zeros] = packed, bytes(data)
+                self._place_segment(pending.nodes[0], pending.large, packed, data)
+            # The bytes are the worker's again from here on.
+            self._output.flush()
 
     def _place(self, node: Node, packed: Packed, data: memoryview) -> Stored:
         """Write a whole content unless it is known -> its stored form."""
@@ -192,7 +202,7 @@ class ContentStore:
             stored = self._write_flat(packed.digest, data, tail_size if inline else 0)
         else:
             stored = Stored(packed.digest, self._output.position, packed.length, packed.pieces)
-            self._output.append([data])
+            self._output.append(data)
         self._known[key] = stored
         return stored
 
@@ -203,7 +213,7 @@ class ContentStore:
             return Stored(digest, 0, 0, None, tail)
         self._output.pad(self._profile.block_size)
         start = self._output.position
-        self._output.append([data[:full], bytes(-full % self._profile.block_size)])
+        self._output.append(data[:full], bytes(-full % self._profile.block_size))
         return Stored(digest, start, self._output.position - start, None, tail)
 
     def _place_segment(self, node: Node, large: _Large, packed: Packed, data: memoryview | bytes) -> None:
@@ -211,7 +221,7 @@ class ContentStore:
             # Block-aligned, so that a content which turns out plain throughout can be laid out flat.
             self._output.pad(self._profile.block_size)
             large.start = self._output.position
-        self._output.append([data])
+        self._output.append(data)
         large.pieces += packed.pieces
         large.left -= 1
         if large.left:
@@ -221,7 +231,7 @@ class ContentStore:
         if known is not None:
             self.duplicates += 1
             self.duplicate_bytes += node.size
-            self._output.position = large.start
+            self._output.rewind(large.start)
             self._done(node, known)
             return
         if self._is_plain(large.pieces, node.size):

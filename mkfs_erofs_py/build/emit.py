@@ -82,11 +82,12 @@ def emit_metadata(plan: Plan, spool: Spool, output: Output) -> bytes:
         pending += part
         if len(pending) >= _CHUNK:
             hasher.update(pending)
-            output.append([pending])
+            output.append(pending)
+            output.flush()
             pending = bytearray()
     pending += bytes(plan.end - output.position - len(pending))
     hasher.update(pending)
-    output.append([pending])
+    output.append(pending)
     return hasher.digest()
 
 

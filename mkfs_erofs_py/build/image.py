@@ -93,11 +93,12 @@ def build_image(
     with contextlib.ExitStack() as stack:
         # Workers start up while the tree is read.
         pool = stack.enter_context(Pool(profile, options.workers or len(os.sched_getaffinity(0))))
-        root = _read(source_path, image_path, options, report)
+        store = ContentStore(profile, pool)
+        root = _read(source_path, image_path, options, store.offer, report)
         output = stack.enter_context(create(image_path))
         spool = stack.enter_context(contextlib.closing(Spool()))
         heads = make_heads(root, options, profile)
-        output.append([bytes(front_size(profile))])
+        output.append(bytes(front_size(profile)))
         total = sum(node.size for node in heads.nodes)
         stored: dict[int, Stored] = {}
         done = 0
@@ -108,10 +109,7 @@ def build_image(
             done += node.size
             report("packing", done, total)
 
-        store = ContentStore(
-            profile, pool, output, spool, lambda node: inline_room(heads, heads.numbers[id(node)]), keep
-        )
-        store.store(node for node in heads.nodes if node.is_regular and node.size)
+        store.store(output, spool, lambda node: inline_room(heads, heads.numbers[id(node)]), keep)
         plan = make_plan(heads, stored, output.position)
         digest = emit_metadata(plan, spool, output)
         superblock = emit_superblock(plan, digest, output)
@@ -134,13 +132,14 @@ def build_image(
     )
 
 
-def _read(source: bytes, image: bytes, options: BuildOptions, report: Progress) -> Node:
+def _read(source: bytes, image: bytes, options: BuildOptions, offer: Callable[[Node], None], report: Progress) -> Node:
     return read_directory(
         source,
         exclude=Exclude.make(options.exclude_paths, options.exclude_regexes),
         avoid=_identity(image),
         xattrs=options.xattr_tolerance >= 0,
         hard_dereference=options.hard_dereference,
+        found=lambda node: offer(node) if node.size else None,
         progress=lambda seen: report("reading the tree", seen, None),
     )
 

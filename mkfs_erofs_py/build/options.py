@@ -32,7 +32,7 @@ __all__ = ["BuildOptions", "IndexForm", "Profile", "TimePolicy", "resolve"]
 _EXTENT_PIECE, _EXTENT_PIECE_MIN = 65536, 16384
 #: Large contents are packed in segments, each by any worker. A segment is large enough that what is
 #: lost at its end (half a block, and the compressor's context) does not show.
-_SEGMENT, _SEGMENT_PCLUSTERS = 4 << 20, 16
+_SEGMENT, _SEGMENT_PCLUSTERS = 4 << 20, 8
 
 
 class IndexForm(enum.Enum):

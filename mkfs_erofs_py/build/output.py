@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ..errors import OutputError
 
@@ -18,13 +18,15 @@ _IOV_MAX = 1024
 class Output:
     """A file written from front to back, with a look back at its beginning at the end.
 
-    ``position`` is where `append` writes next, in bytes.
+    ``position`` is where `append` puts the next part, in bytes.
     """
 
     def __init__(self, fd: int, path: bytes) -> None:
         self._fd = fd
         self._path = path
         self.position = 0
+        self._written = 0
+        self._parts: list[bytes | bytearray | memoryview] = []
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -32,18 +34,29 @@ class Output:
         st = os.fstat(self._fd)
         return st.st_dev, st.st_ino
 
-    def append(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
-        """Write parts one after the other. Raises `OutputError`."""
-        for start in range(0, len(parts), _IOV_MAX):
-            chunk = parts[start : start + _IOV_MAX]
-            total = sum(map(len, chunk))
-            try:
-                done = os.pwritev(self._fd, chunk, self.position)
+    def append(self, *parts: bytes | bytearray | memoryview) -> None:
+        """Take parts to be written one after the other; they must not change before the next `flush`."""
+        self._parts.extend(parts)
+        self.position += sum(map(len, parts))
+
+    def flush(self) -> None:
+        """Write what was appended. Raises `OutputError`."""
+        parts, self._parts = self._parts, []
+        try:
+            for start in range(0, len(parts), _IOV_MAX):
+                chunk = parts[start : start + _IOV_MAX]
+                total = sum(map(len, chunk))
+                done = os.pwritev(self._fd, chunk, self._written)
                 if done < total:
-                    self._write(b"".join(chunk)[done:], self.position + done)
-            except OSError as error:
-                raise self._error(error) from None
-            self.position += total
+                    self._write(b"".join(chunk)[done:], self._written + done)
+                self._written += total
+        except OSError as error:
+            raise self._error(error) from None
+
+    def rewind(self, position: int) -> None:
+        """Go back to ``position``: what was appended behind it is to be overwritten."""
+        self.flush()
+        self.position = self._written = position
 
     def write_at(self, data: bytes, offset: int) -> None:
         """Write ``data`` at ``offset``, leaving ``position`` alone. Raises `OutputError`."""
@@ -55,10 +68,11 @@ class Output:
     def pad(self, unit: int) -> None:
         """Append zeros up to a multiple of ``unit``."""
         if short := -self.position % unit:
-            self.append([bytes(short)])
+            self.append(bytes(short))
 
     def finish(self) -> None:
-        """Cut the file at ``position`` and bring it to the disk."""
+        """Write the rest, cut the file at ``position`` and bring it to the disk. Raises `OutputError`."""
+        self.flush()
         try:
             os.ftruncate(self._fd, self.position)
             os.fsync(self._fd)

@@ -21,8 +21,9 @@ from .worker import FilesJob, Packed, SegmentJob, SlotMap
 
 __all__ = ["Pool", "Slot"]
 
-#: Slots of a worker: one being packed, one packed and waiting for its turn, one being filled.
-_SLOTS = 3
+#: Slots of a worker, at least: one being packed, one packed and waiting for its turn, one being filled.
+#: Few workers get more, as many as all of these together: they let packing start while the tree is read.
+_SLOTS, _ALL_SLOTS = 3, 16
 _START = (
     "import sys; sys.path[:] = sys.argv[2:]; "
     "from mkfs_erofs_py.build.worker import worker_main; worker_main(int(sys.argv[1]))"
@@ -104,7 +105,7 @@ class Pool:
     """
 
     def __init__(self, profile: Profile, workers: int) -> None:
-        self._map = SlotMap(profile.segment, _SLOTS)
+        self._map = SlotMap(profile.segment, max(_SLOTS, _ALL_SLOTS // workers))
         self._processes: list[_Process] = []
         self._jobs: deque[tuple[int, int]] = deque()
         try:

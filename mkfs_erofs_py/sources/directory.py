@@ -135,6 +135,7 @@ def read_directory(
     avoid: tuple[int, int] | None = None,
     xattrs: bool = True,
     hard_dereference: bool = False,
+    found: Callable[[Node], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Node:
     """Read the tree below ``root`` -> its root node. File contents are not read yet.
@@ -154,14 +155,26 @@ def read_directory(
         raise SourceError(root, "is not a directory")
     top = _Pending(_Place(None, b""), walk.node(_Place(None, b""), st))
     stack = [top]
+    announced: set[int] = set()
     while stack:
         pending = stack.pop()
         below = walk.read(pending)
-        pending.node.children = tuple(sorted(pending.entries, key=_by_name))
+        pending.entries.sort(key=_by_name)
+        pending.node.children = tuple(pending.entries)
+        below.sort(key=_by_place, reverse=True)
         stack.extend(below)
+        if found:
+            for _, node in pending.entries:
+                if node.content is not None and id(node) not in announced:
+                    announced.add(id(node))
+                    found(node)
         if progress:
             progress(walk.seen)
     return top.node
+
+
+def _by_place(pending: _Pending) -> bytes:
+    return pending.place.name
 
 
 def _scan(fd: int) -> Any:

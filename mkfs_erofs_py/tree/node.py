@@ -64,15 +64,23 @@ class Node:
         return stat.S_ISREG(self.mode)
 
     def walk(self) -> Iterator[Node]:
-        """Yield this node and all below it, each once, parents before children, without recursion."""
+        """Yield this node and all below it, each once: a directory, its files, then its directories.
+
+        What is listed together is yielded together. No recursion, so any depth will do.
+        """
         seen: set[int] = set()
+        if not self.is_dir:
+            yield self
+            return
         stack = [self]
         while stack:
             node = stack.pop()
             yield node
-            for _, child in reversed(node.children):
+            below = []
+            for _, child in node.children:
                 if child.is_dir:
-                    stack.append(child)
+                    below.append(child)
                 elif id(child) not in seen:
                     seen.add(id(child))
-                    stack.append(child)
+                    yield child
+            stack.extend(reversed(below))
