@@ -128,7 +128,7 @@ def _inode(plan: Plan, spool: Spool, number: int) -> Iterator[bytes]:
     node = heads.nodes[number]
     stored = plan.stored.get(number)
     area = heads.xattr_area(node, stored.digest if stored else bytes(DIGEST_SIZE))
-    extended = heads.extended(number)
+    extended = bool(heads.extended[number])
     mtime, nsec = heads.mtime(node)
     uid, gid = heads.owner(node)
     tail = plan.tails[number]
@@ -156,7 +156,7 @@ def _inode(plan: Plan, spool: Spool, number: int) -> Iterator[bytes]:
         ino=number + 1,
         uid=uid,
         gid=gid,
-        mtime=mtime if extended else mtime - heads.epoch,
+        mtime=mtime if extended else _compact_time(heads, mtime),
         nsec=nsec,
         nlink=nlink,
     )
@@ -167,6 +167,11 @@ def _inode(plan: Plan, spool: Spool, number: int) -> Iterator[bytes]:
         yield index_bytes(heads.profile, stored.pieces, stored.start, node.size, at)
     elif tail:
         yield spool.read(stored.tail, tail) if stored else _data(plan, number)[-tail:]
+
+
+def _compact_time(heads: Heads, mtime: int) -> int:
+    """Return a compact inode's time: 48-bit images count from the epoch, others have no such field."""
+    return min(max(mtime - heads.epoch, 0), 0xFFFF_FFFF) if heads.profile.wide else 0
 
 
 def _address(stored: Stored, heads: Heads) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import SourceError, UsageError
@@ -38,7 +38,9 @@ class Heads:
 
     ``numbers`` gives a node's place in ``nodes`` by its `id`, ``nlinks`` its link count and ``parents`` the
     parent's place of each directory. ``epoch`` and ``nsec`` are the time that compact inodes share.
-    ``shared`` holds the packed attributes stored once, with their 4-byte-unit ids.
+    ``shared`` holds the packed attributes stored once, with their 4-byte-unit ids, ``extended`` whether
+    an inode is, ``xattr_sizes`` its attributes' bytes. ``bare_area`` surrounds the digest where a
+    fingerprint is all there is.
     """
 
     options: BuildOptions
@@ -50,6 +52,9 @@ class Heads:
     epoch: int
     nsec: int
     shared: dict[bytes, int]
+    extended: bytearray
+    xattr_sizes: array[int]
+    bare_area: tuple[bytes, bytes]
 
     def mtime(self, node: Node) -> tuple[int, int]:
         """Return (seconds, nanoseconds) by the time policy."""
@@ -57,62 +62,24 @@ class Heads:
 
     def owner(self, node: Node) -> tuple[int, int]:
         """Return (uid, gid) as forced and shifted. Raises `UsageError` where they leave 32 bits."""
-        options = self.options
-        uid = (node.uid if options.force_uid is None else options.force_uid) + options.uid_offset
-        gid = (node.gid if options.force_gid is None else options.force_gid) + options.gid_offset
-        if not (0 <= uid <= _ID_MAX and 0 <= gid <= _ID_MAX):
-            raise UsageError(f"--uid-offset/--gid-offset: owner {uid}:{gid} does not fit 32 bits")
-        return uid, gid
+        return _owner(node, self.options)
 
-    def extended(self, number: int) -> bool:
-        """Tell whether an inode needs the extended form; compact wherever the rules allow."""
-        form = self.options.inode_form
-        if form != "auto":
-            return form == "extended"
-        node = self.nodes[number]
-        mtime, nsec = self.mtime(node)
-        if nsec != self.nsec or not 0 <= mtime - self.epoch <= (0xFFFF_FFFF if self.profile.wide else 0):
-            return True
-        uid, gid = self.owner(node)
-        return uid > 0xFFFF or gid > 0xFFFF or node.size > 0xFFFF_FFFF or self.nlinks[number] > 0xFFFF
-
-    def head_size(self, number: int) -> int:
-        """Bytes of the inode's structure."""
-        return EXTENDED_SIZE if self.extended(number) else COMPACT_SIZE
+    def size(self, number: int) -> int:
+        """Bytes of an inode's structure and attributes."""
+        return (EXTENDED_SIZE if self.extended[number] else COMPACT_SIZE) + self.xattr_sizes[number]
 
     def has_fingerprint(self, node: Node) -> bool:
         """Tell whether the inode carries a fingerprint: regular files that are not empty do."""
-        return self.profile.fingerprint_entry is not None and node.is_regular and node.size > 0
+        return self.profile.fingerprint_entry is not None and node.content is not None and node.size > 0
 
     def xattr_area(self, node: Node, digest: bytes) -> bytes:
         """Return the inode's packed attributes, its fingerprint among them."""
-        if not node.xattrs and not self.has_fingerprint(node):
-            return b""
-        entries: list[tuple[XattrEntry, bytes]] = []
-        shared: list[tuple[XattrEntry, int]] = []
-        for entry in self._entries(node):
-            packed = entry.pack()
-            number = self.shared.get(packed)
-            if number is None or len(shared) >= MAX_SHARED:
-                entries.append((entry, packed))
-            else:
-                shared.append((entry, number))
+        if not node.xattrs:
+            return digest.join(self.bare_area) if self.has_fingerprint(node) else b""
+        entries = _entries(node, self.options, self.profile)
         if self.has_fingerprint(node):
-            assert self.profile.fingerprint_entry is not None
-            index, suffix = self.profile.fingerprint_entry
-            entry = XattrEntry(index, suffix, value(self.profile.digest, digest))
-            entries.append((entry, entry.pack()))
-        bits = 0
-        if self.options.xattr_filter:
-            bits = filter_word([e for e, _ in entries] + [e for e, _ in shared], self.profile.prefixes)
-        return pack_area([p for _, p in entries], [n for _, n in shared], bits)
-
-    def xattr_size(self, node: Node) -> int:
-        """Bytes of `xattr_area`."""
-        return len(self.xattr_area(node, bytes(DIGEST_SIZE)))
-
-    def _entries(self, node: Node) -> Iterable[XattrEntry]:
-        return _entries(node, self.options, self.profile)
+            entries.append(_fingerprint(self.profile, digest))
+        return _area(entries, self.options, self.profile, self.shared)
 
 
 def _mtime(node: Node, options: BuildOptions) -> tuple[int, int]:
@@ -122,6 +89,14 @@ def _mtime(node: Node, options: BuildOptions) -> tuple[int, int]:
     if options.time_policy is TimePolicy.FIX or node.mtime >= stamp:
         return stamp, 0
     return node.mtime, node.nsec
+
+
+def _owner(node: Node, options: BuildOptions) -> tuple[int, int]:
+    uid = (node.uid if options.force_uid is None else options.force_uid) + options.uid_offset
+    gid = (node.gid if options.force_gid is None else options.force_gid) + options.gid_offset
+    if not (0 <= uid <= _ID_MAX and 0 <= gid <= _ID_MAX):
+        raise UsageError(f"--uid-offset/--gid-offset: owner {uid}:{gid} does not fit 32 bits")
+    return uid, gid
 
 
 def _entries(node: Node, options: BuildOptions, profile: Profile) -> list[XattrEntry]:
@@ -135,6 +110,35 @@ def _entries(node: Node, options: BuildOptions, profile: Profile) -> list[XattrE
         assert parts is not None
         entries.append(XattrEntry(*parts, content))
     return entries
+
+
+def _fingerprint(profile: Profile, digest: bytes) -> XattrEntry:
+    assert profile.fingerprint_entry is not None
+    return XattrEntry(*profile.fingerprint_entry, value(profile.digest, digest))
+
+
+def _area(entries: list[XattrEntry], options: BuildOptions, profile: Profile, common: dict[bytes, int]) -> bytes:
+    """Pack an inode's attributes, by reference to those in ``common`` where possible."""
+    inline: list[bytes] = []
+    shared: list[int] = []
+    for entry in entries:
+        packed = entry.pack()
+        number = common.get(packed)
+        if number is None or len(shared) >= MAX_SHARED:
+            inline.append(packed)
+        else:
+            shared.append(number)
+    bits = filter_word(entries, profile.prefixes) if options.xattr_filter else 0
+    return pack_area(inline, shared, bits)
+
+
+def _bare_area(options: BuildOptions, profile: Profile) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the digest where the fingerprint is the only attribute."""
+    if profile.fingerprint_entry is None:
+        return b"", b""
+    mark = b"\xff" * DIGEST_SIZE
+    before, _, behind = _area([_fingerprint(profile, mark)], options, profile, {}).rpartition(mark)
+    return before, behind
 
 
 def make_heads(root: Node, options: BuildOptions, profile: Profile) -> Heads:
@@ -159,11 +163,47 @@ def make_heads(root: Node, options: BuildOptions, profile: Profile) -> Heads:
                 nlinks[at] += 1
     epoch, nsec = _epoch(nodes, options, profile.wide)
     shared = _shared(nodes, options, profile)
-    heads = Heads(options, profile, nodes, numbers, nlinks, parents, epoch, nsec, shared)
-    for node in nodes:
+    heads = Heads(
+        options=options,
+        profile=profile,
+        nodes=nodes,
+        numbers=numbers,
+        nlinks=nlinks,
+        parents=parents,
+        epoch=epoch,
+        nsec=nsec,
+        shared=shared,
+        extended=bytearray(len(nodes)),
+        xattr_sizes=array("I", bytes(4 * len(nodes))),
+        bare_area=_bare_area(options, profile),
+    )
+    blank = bytes(DIGEST_SIZE)
+    for number, node in enumerate(nodes):
         if node.xattrs:
-            _check_xattrs(heads, node)
+            _check_xattrs(node, profile)
+        heads.xattr_sizes[number] = size = len(heads.xattr_area(node, blank))
+        if size > _MAX_AREA:
+            raise SourceError(_label(node), f"extended attributes take {size} bytes; at most {_MAX_AREA} fit")
+        heads.extended[number] = _extended(heads, number)
     return heads
+
+
+def _extended(heads: Heads, number: int) -> bool:
+    """Tell whether an inode needs the extended form; compact wherever the rules allow.
+
+    Raises `UsageError` where compact inodes are forced and cannot hold it.
+    """
+    form = heads.options.inode_form
+    node = heads.nodes[number]
+    uid, gid = heads.owner(node)
+    if uid > 0xFFFF or gid > 0xFFFF or node.size > 0xFFFF_FFFF or heads.nlinks[number] > 0xFFFF:
+        if form == "compact":
+            raise UsageError("-Eforce-inode-compact: an owner, size or link count does not fit compact inodes")
+        return True
+    if form != "auto":
+        return form == "extended"
+    mtime, nsec = heads.mtime(node)
+    return nsec != heads.nsec or not 0 <= mtime - heads.epoch <= (0xFFFF_FFFF if heads.profile.wide else 0)
 
 
 def _epoch(nodes: Sequence[Node], options: BuildOptions, wide: bool) -> tuple[int, int]:
@@ -204,16 +244,17 @@ def _shared(nodes: Sequence[Node], options: BuildOptions, profile: Profile) -> d
     return shared
 
 
-def _check_xattrs(heads: Heads, node: Node) -> None:
-    label = node.content.label if node.content else node.target or b"a directory or special file"
+def _check_xattrs(node: Node, profile: Profile) -> None:
     for name, content in node.xattrs:
         if len(content) > MAX_VALUE:
-            raise SourceError(label, f"xattr {name!r} has {len(content)} bytes; at most {MAX_VALUE} fit")
-        parts = split_name(name, heads.profile.prefixes)
+            raise SourceError(_label(node), f"xattr {name!r} has {len(content)} bytes; at most {MAX_VALUE} fit")
+        parts = split_name(name, profile.prefixes)
         if parts and len(parts[1]) > MAX_SUFFIX:
-            raise SourceError(label, f"xattr name {name!r} is too long")
-    if (size := heads.xattr_size(node)) > _MAX_AREA:
-        raise SourceError(label, f"extended attributes take {size} bytes; at most {_MAX_AREA} fit")
+            raise SourceError(_label(node), f"xattr name {name!r} is too long")
+
+
+def _label(node: Node) -> bytes:
+    return node.content.label if node.content else node.target or b"a directory or special file"
 
 
 def kind(node: Node) -> str:

@@ -10,9 +10,10 @@ writes it down without another one. Behind the contents come
 
 from __future__ import annotations
 
+import bisect
 import stat
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ondisk.dirent import directory_size
@@ -64,11 +65,11 @@ class Plan:
 def names(heads: Heads, number: int) -> Sequence[tuple[bytes, int]]:
     """Return a directory's (name, inode number) pairs in the order of raw bytes, the dots in their place."""
     node = heads.nodes[number]
-    entries = [(name, heads.numbers[id(child)]) for name, child in node.children]
+    numbers = heads.numbers
+    entries = [(name, numbers[id(child)]) for name, child in node.children]
     if not heads.options.dot_omitted:
-        entries.append((b".", number))
-    entries.append((b"..", heads.parents[number]))
-    entries.sort()
+        bisect.insort(entries, (b".", number))
+    bisect.insort(entries, (b"..", heads.parents[number]))
     return entries
 
 
@@ -76,7 +77,7 @@ def inline_room(heads: Heads, number: int) -> int:
     """Return how many bytes of tail fit one block together with the inode and its attributes."""
     if not heads.options.inline_data and heads.nodes[number].is_regular:
         return 0
-    return heads.profile.block_size - heads.head_size(number) - heads.xattr_size(heads.nodes[number])
+    return heads.profile.block_size - heads.size(number)
 
 
 def make_plan(heads: Heads, stored: Mapping[int, Stored], data_end: int) -> Plan:
@@ -153,7 +154,7 @@ class _Placer:
                 # Whatever waits was tried in this block already, and there is only less room now.
                 tried = self.at // self.block
                 waiting = [w for w in waiting if not self._put(*w)]
-            head = self.heads.head_size(number) + self.heads.xattr_size(self.heads.nodes[number])
+            head = self.heads.size(number)
             if not self._put(number, head):
                 if number == 0 or len(waiting) == _WAITING:
                     self._force(*(waiting.pop(0) if waiting else (number, head)))
@@ -163,27 +164,28 @@ class _Placer:
         for item in waiting:
             self._force(*item)
 
-    def _candidates(self, number: int, head: int) -> Iterator[tuple[int, bool]]:
-        """Yield where an inode could go -> (position, whether its tail is all right there)."""
-        position = -(-self.at // INODE_SLOT) * INODE_SLOT
+    def _fits(self, number: int, head: int, position: int) -> bool:
+        """Tell whether an inode may stand at ``position``."""
         tail = self.tails[number]
-        symlink = stat.S_ISLNK(self.heads.nodes[number].mode)
-        while True:
-            begin = position if symlink else position + head
-            end = position + head + tail
-            yield position, not tail or begin // self.block == (end - 1) // self.block
-            position += INODE_SLOT
+        if not tail:
+            return True
+        begin = position if stat.S_ISLNK(self.heads.nodes[number].mode) else position + head
+        return begin // self.block == (position + head + tail - 1) // self.block
 
     def _put(self, number: int, head: int) -> bool:
         """Place an inode at the current position if it may stand there."""
-        position, fits = next(self._candidates(number, head))
-        if fits:
-            self._take(number, head, position)
-        return fits
+        position = (self.at + INODE_SLOT - 1) & -INODE_SLOT
+        if not self._fits(number, head, position):
+            return False
+        self._take(number, head, position)
+        return True
 
     def _force(self, number: int, head: int) -> None:
         """Place an inode at the first position where it may stand."""
-        self._take(number, head, next(p for p, fits in self._candidates(number, head) if fits))
+        position = (self.at + INODE_SLOT - 1) & -INODE_SLOT
+        while not self._fits(number, head, position):
+            position += INODE_SLOT
+        self._take(number, head, position)
 
     def _take(self, number: int, head: int, position: int) -> None:
         self.positions[number] = position
