@@ -7,83 +7,70 @@ import mmap
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from ..errors import ErofsError, SourceError
 from .options import Profile
-from .worker import FilesJob, Packed, SegmentJob, SlotMap
+from .worker import Ends, FilesJob, Packed, SegmentJob, SlotMap, Start
 
 __all__ = ["Pool", "Slot"]
 
 #: Slots of a worker, at least: one being packed, one packed and waiting for its turn, one being filled.
 #: Few workers get more, as many as all of these together: they let packing start while the tree is read.
 _SLOTS, _ALL_SLOTS = 3, 16
-_START = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
-    "from mkfs_erofs_py.build.worker import worker_main; worker_main(int(sys.argv[1]))"
-)
+_START = "import sys; sys.path[:] = sys.argv[1:]; from mkfs_erofs_py.build.worker import worker_main; worker_main()"
 
 
-class _Process:
-    """One worker and the memory shared with it; a thread takes its results off the pipe at once.
+class _Worker:
+    """The builder's side of a worker: shared memory, pipes, and a thread that takes results off at once.
 
     Without the thread, a worker that waits for room in one pipe and a builder that waits for room in
     the other would wait forever.
     """
 
-    def __init__(self, profile: Profile, slots: SlotMap) -> None:
+    def __init__(self, slots: SlotMap) -> None:
         fd = os.memfd_create("mkfs-erofs-py")
-        try:
-            os.ftruncate(fd, slots.size)
-            self.memory = mmap.mmap(fd, slots.size)
-            self.view = memoryview(self.memory)
-            self._process = subprocess.Popen(
-                [sys.executable, "-S", "-c", _START, str(fd), *sys.path],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=(fd,),
-            )
-        finally:
-            os.close(fd)
+        os.ftruncate(fd, slots.size)
+        jobs, self._jobs = os.pipe()
+        self._results, results = os.pipe()
+        self.ends = Ends(fd, jobs, results)
+        self.memory = mmap.mmap(fd, slots.size)
+        self.view = memoryview(self.memory)
         self.free = list(range(slots.slots))
         self.results: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.send((profile, slots))
         self._reader = threading.Thread(target=self._receive, daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen; the worker holds the other ends now."""
+        self.ends.close()
         self._reader.start()
 
-    @property
-    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        return self._process.stdin, self._process.stdout
-
-    def send(self, message: object) -> None:
+    def send(self, job: FilesJob | SegmentJob) -> None:
+        message = pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
         try:
-            pickle.dump(message, self._pipes[0], pickle.HIGHEST_PROTOCOL)
-            self._pipes[0].flush()
+            while message:
+                message = message[os.write(self._jobs, message) :]
         except BrokenPipeError:
             pass  # the reader thread reports how the worker ended
 
     def _receive(self) -> None:
-        try:
-            while True:
-                self.results.put(pickle.load(self._pipes[1]))
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
-            self.results.put((RuntimeError, "ended unexpectedly"))
+        with open(self._results, "rb") as results:
+            try:
+                while True:
+                    self.results.put(pickle.load(results))
+            except (EOFError, OSError, pickle.UnpicklingError):
+                self.results.put((RuntimeError, "it ended before its work was done"))
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._pipes[0].close()
-        self._process.kill()
-        self._process.wait()
+        os.close(self._jobs)
         self._reader.join()
-        self._pipes[1].close()
         self.view.release()
         self.memory.close()
 
@@ -106,14 +93,21 @@ class Pool:
 
     def __init__(self, profile: Profile, workers: int) -> None:
         self._map = SlotMap(profile.segment, max(_SLOTS, _ALL_SLOTS // workers))
-        self._processes: list[_Process] = []
+        self._workers = [_Worker(self._map) for _ in range(workers)]
         self._jobs: deque[tuple[int, int]] = deque()
-        try:
-            for _ in range(workers):
-                self._processes.append(_Process(profile, self._map))
-        except BaseException:
-            self.close()
-            raise
+        ends = tuple(worker.ends for worker in self._workers)
+        # A process group of their own: an interrupt from the terminal is the builder's to handle.
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-c", _START, *sys.path],
+            stdin=subprocess.PIPE,
+            pass_fds=[fd for e in ends for fd in (e.memory, e.jobs, e.results)],
+            process_group=0,
+        )
+        for worker in self._workers:
+            worker.start()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
+            pickle.dump(Start(profile, self._map, ends), pipe, pickle.HIGHEST_PROTOCOL)
 
     def __enter__(self) -> Self:
         return self
@@ -123,31 +117,29 @@ class Pool:
 
     def close(self) -> None:
         """End all workers at once, whatever they are doing."""
-        for process in self._processes:
-            process.close()
-        self._processes.clear()
-
-    @property
-    def busy(self) -> int:
-        """Jobs given and not yet taken back."""
-        return len(self._jobs)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
 
     def slot(self) -> Slot | None:
         """Return a free slot of the least busy worker, ``None`` where `take` must come first."""
-        number, process = max(enumerate(self._processes), key=lambda p: (len(p[1].free), -p[0]))
-        if not process.free:
+        number, worker = max(enumerate(self._workers), key=lambda p: (len(p[1].free), -p[0]))
+        if not worker.free:
             return None
-        slot = process.free[-1]
+        slot = worker.free[-1]
         start = self._map.input(slot)
-        return Slot(number, slot, process.view[start : start + self._map.segment])
+        return Slot(number, slot, worker.view[start : start + self._map.segment])
 
     def give(self, slot: Slot, job: FilesJob | SegmentJob) -> None:
         """Start a job in a slot got from `slot`."""
-        process = self._processes[slot.worker]
-        process.free.remove(slot.number)
+        worker = self._workers[slot.worker]
+        worker.free.remove(slot.number)
         slot.input.release()
         self._jobs.append((slot.worker, slot.number))
-        process.send(job)
+        worker.send(job)
 
     @contextlib.contextmanager
     def take(self) -> Iterator[list[tuple[Packed, memoryview]]]:
@@ -155,17 +147,17 @@ class Pool:
 
         Raises `SourceError` where a content could not be read, `ErofsError` where a worker failed.
         """
-        worker, slot = self._jobs.popleft()
-        process = self._processes[worker]
-        results = process.results.get()
+        number, slot = self._jobs.popleft()
+        worker = self._workers[number]
+        results = worker.results.get()
         if isinstance(results, tuple):
             if results[0] is SourceError:
                 raise SourceError(results[1], results[2])
             raise ErofsError(f"a worker process failed: {results[1]}")
-        views = [process.view[r.offset : r.offset + r.length] for r in results]
+        views = [worker.view[r.offset : r.offset + r.length] for r in results]
         try:
             yield list(zip(results, views, strict=True))
         finally:
             for view in views:
                 view.release()
-            process.free.append(slot)
+            worker.free.append(slot)

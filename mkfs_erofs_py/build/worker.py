@@ -1,8 +1,8 @@
 """A worker process: reads, hashes and packs contents in memory it shares with the builder.
 
 A process rather than a thread, since what Python does between two calls into the compressors would
-otherwise happen for all workers one after the other. It is started by path and arguments, not
-forked, so a program with threads may build images too.
+otherwise happen for all workers one after the other. The first is started afresh, not forked, so
+that a program with threads may build images too; the others are forked from it.
 
 Jobs and results are pickles over a pair of pipes. A *slot* of shared memory holds what a job reads
 (``input``) and what it packs (``output``); it is the builder's again once the job's result is there.
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import mmap
 import os
 import pickle
-import signal
 import sys
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -28,7 +28,7 @@ from ..tree import Content
 from .options import IndexForm, Profile
 from .packer import ExtentPacker, LclusterPacker, Packer
 
-__all__ = ["FLAT", "PIECES", "FilesJob", "Packed", "SegmentJob", "SlotMap", "worker_main"]
+__all__ = ["FLAT", "PIECES", "Ends", "FilesJob", "Packed", "SegmentJob", "SlotMap", "Start", "worker_main"]
 
 #: What a content is stored as: its bytes as they are, or the packer's pieces.
 FLAT, PIECES = 0, 1
@@ -166,18 +166,57 @@ class _Worker:
         return Packed(digest, FLAT, b"", at, size)
 
 
-def worker_main(memory_fd: int) -> None:
-    """Serve jobs from standard input until it ends; results go to standard output."""
-    # The builder decides what an interrupt means; a worker ends when its input does.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    profile, slots = pickle.load(source)
-    memory = mmap.mmap(memory_fd, slots.size)
-    os.close(memory_fd)
-    worker = _Worker(profile, memory, slots)
-    with contextlib.suppress(EOFError, BrokenPipeError):
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """A worker's descriptors: shared memory, pipe of jobs, pipe of results."""
+
+    memory: int
+    jobs: int
+    results: int
+
+    def close(self) -> None:
+        """Close all three."""
+        for fd in (self.memory, self.jobs, self.results):
+            os.close(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the first worker reads from standard input: the profile, and descriptors for each worker."""
+
+    profile: Profile
+    slots: SlotMap
+    ends: tuple[Ends, ...]
+
+
+def worker_main() -> None:
+    """Become the first worker, and the others by forking: what was imported need not be again.
+
+    No thread runs here yet, so forking is safe.
+    """
+    start: Start = pickle.load(sys.stdin.buffer)
+    # Nothing made from here on refers to itself; looking for cycles would take 3 % of the time.
+    gc.disable()
+    mine = 0
+    for number in range(1, len(start.ends)):
+        if os.fork() == 0:
+            mine = number
+            break
+    for number, ends in enumerate(start.ends):
+        # A pipe ends for its reader when nobody else holds it open.
+        if number != mine:
+            ends.close()
+    _serve(start.profile, start.slots, start.ends[mine])
+    # The address taken of the memory keeps it exported; the process is over anyway.
+    os._exit(0)
+
+
+def _serve(profile: Profile, slots: SlotMap, ends: Ends) -> None:
+    """Do jobs until their pipe ends."""
+    worker = _Worker(profile, mmap.mmap(ends.memory, slots.size), slots)
+    with open(ends.jobs, "rb") as jobs, open(ends.results, "wb") as results, contextlib.suppress(EOFError, OSError):
         while True:
-            job = pickle.load(source)
+            job = pickle.load(jobs)
             result: Any
             try:
                 result = worker.files(job) if isinstance(job, FilesJob) else worker.segment(job)
@@ -185,7 +224,5 @@ def worker_main(memory_fd: int) -> None:
                 result = (SourceError, error.path, error.what)
             except (ErofsError, OSError, MemoryError) as error:
                 result = (RuntimeError, repr(error))
-            pickle.dump(result, sink, pickle.HIGHEST_PROTOCOL)
-            sink.flush()
-    # The address taken above keeps the mapping exported; the process is over anyway.
-    os._exit(0)
+            pickle.dump(result, results, pickle.HIGHEST_PROTOCOL)
+            results.flush()

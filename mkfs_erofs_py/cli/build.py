@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import uuid
@@ -265,6 +266,8 @@ def command(
         **changes,
     )
     quiet = quiet or verbosity == 0
+    # A tree of a million nodes has no cycles worth looking for again and again.
+    gc.disable()
     with Progress(quiet=quiet) as progress:
         summary = build_image(image, sources[0], options, progress=progress)
     if as_json:
