@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
+
 import stat
 from collections.abc import Iterator
 
@@ -135,7 +135,7 @@ def _check(path: bytes, target: bytes) -> None:
 
 
 def _token() -> bytes:
-    return secrets.token_hex(4).encode() + b".tmp"
+    return os.urandom(4).hex().encode() + b".tmp"
 
 
 def _sync_folder(folder: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from typing import BinaryIO
 
 __all__ = ["Spool"]
 
@@ -14,22 +14,40 @@ class Spool:
     """Append-only bytes that can be read back by offset."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed by `close`
-        self._end = 0
+        self._recent = bytearray()
+        self._moved = 0
+        self._file: BinaryIO | None = None
 
     def append(self, data: bytes | memoryview) -> int:
         """Keep ``data`` -> its offset."""
-        offset = self._end
-        self._file.seek(offset)
-        self._file.write(data)
-        self._end += len(data)
+        if len(self._recent) + len(data) > _IN_MEMORY:
+            self._move()
+        offset = self._moved + len(self._recent)
+        self._recent += data
         return offset
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return what was kept at ``offset``."""
+        """Return what was kept at ``offset`` with ``size``."""
+        if offset >= self._moved:
+            return bytes(self._recent[offset - self._moved : offset - self._moved + size])
+        assert self._file is not None
         self._file.seek(offset)
         return self._file.read(size)
 
     def close(self) -> None:
         """Forget everything."""
-        self._file.close()
+        self._recent.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def _move(self) -> None:
+        """Move what is in memory to the end of the file."""
+        if self._file is None:
+            # Most trees never get here, and should not pay for loading it.
+            import tempfile
+
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self._file.seek(self._moved)
+        self._file.write(self._recent)
+        self._moved += len(self._recent)
+        self._recent.clear()

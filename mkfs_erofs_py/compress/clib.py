@@ -8,7 +8,6 @@ interpreter's lock for the length of each call, so functions bound here run in p
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import glob
 import importlib.util
 import os
@@ -33,7 +32,10 @@ def extension_files(package: str, stem: str) -> Iterator[str]:
 
 def shared_library(name: str) -> Iterator[str]:
     """Yield the file name of the system's shared library ``name``, if it has one."""
-    found = ctypes.util.find_library(name)
+    # Only one of the algorithms needs it, and it is slow to load.
+    from ctypes.util import find_library
+
+    found = find_library(name)
     if found is not None:
         yield found
 
