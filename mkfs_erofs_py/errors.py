@@ -65,6 +65,9 @@ class _PathError(ErofsError, OSError):
     def __str__(self) -> str:
         return f"{printable(self.path)}: {self.what}"
 
+    def __reduce__(self) -> tuple[type, tuple[object, str]]:
+        return type(self), (self.path, self.what)  # worker processes send errors to their parents
+
 
 class SourceError(_PathError):
     """A source that cannot be read, holds what the image cannot, or changed while it was read."""

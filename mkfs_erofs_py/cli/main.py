@@ -23,6 +23,11 @@ _COMMANDS = {
     "build": "Write a directory to a fingerprinted, compressed EROFS image.",
     "dedup": "Tell what sharing page cache among images would save, reading no file.",
     "share": "Read images through one shared page cache and show what sharing saves.",
+    "ls": "List what is inside an image.",
+    "cat": "Write files of an image to standard output.",
+    "stat": "Show everything an image says of a file.",
+    "extract": "Extract an image, or a part, into a folder or a tar stream.",
+    "verify": "Check images: structure, data, fingerprints; against a tree or a manifest.",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -181,33 +181,39 @@ class Image:
             above.append(found)
         return above[-1]
 
-    def walk(self, top: Target = b"/") -> Iterator[tuple[bytes, Inode]]:
+    def walk(
+        self, top: Target = b"/", *, on_error: Callable[[bytes, ImageError], None] | None = None
+    ) -> Iterator[tuple[bytes, Inode]]:
         """Yield ``(path, inode)`` for ``top`` and everything below it, parents first, names in byte order.
 
         Paths are absolute. Raises ``CorruptError`` for a directory that is reached twice (a cycle, two parents), for
-        a ``..`` that does not lead to the parent, for an entry whose type is not its inode's.
+        a ``..`` that does not lead to the parent, for an entry whose type is not its inode's. With ``on_error`` no
+        error ends the walk: it is called with the path at fault, and what lies behind that is left out.
         """
         inode = self._inode(top)
         path = b"/" if isinstance(top, Inode) else b"/" + os.fsencode(top).strip(b"/")
         yield path, inode
         if not inode.is_dir:
             return
-        parent = None
-        if inode == self.root:
-            parent = inode.nid
         seen = {inode.nid}
-        stack = [(path.rstrip(b"/") + b"/", inode, self._children(inode, parent))]
+        prefix = path.rstrip(b"/") + b"/"
+        stack = [(prefix, inode, self._children(inode, inode.nid if inode == self.root else None))]
         while stack:
             prefix, directory, entries = stack[-1]
-            for entry in entries:
+            path = prefix
+            try:
+                entry = next(entries, None)
+                if entry is None:
+                    stack.pop()
+                    continue
+                path = prefix + entry.name
                 child = self.inode(entry.nid)
-                if entry.type != FileType.UNKNOWN and entry.type != child.type:
+                if entry.type != child.type and entry.type != FileType.UNKNOWN:
                     raise CorruptError(
                         f"directory inode {directory.nid} gives {entry.name!r} the type {entry.type}, "
                         f"its inode {child.nid} has {int(child.type)}",
                         directory.offset,
                     )
-                path = prefix + entry.name
                 if child.is_dir:
                     if child.nid in seen:
                         raise CorruptError(f"directory inode {child.nid} is reached a second time", directory.offset)
@@ -215,11 +221,12 @@ class Image:
                     if len(path) > _MAX_PATH:
                         raise UnsupportedError(f"directories are nested over {_MAX_PATH} bytes deep", child.offset)
                     stack.append((path + b"/", child, self._children(child, directory.nid)))
-                    yield path, child
-                    break
-                yield path, child
-            else:
-                stack.pop()
+            except ImageError as error:
+                if on_error is None:
+                    raise
+                on_error(path, error)
+                continue
+            yield path, child
 
     def _children(self, inode: Inode, parent: int | None) -> Iterator[Dirent]:
         for entry in self._directories.entries(inode):
@@ -314,6 +321,10 @@ class Image:
     def pread(self, target: Target, length: int, offset: int) -> bytes:
         """Return up to ``length`` bytes from byte ``offset``; fewer only at the end. At most 2 GiB."""
         return self._data.pread(self._inode(target), length, offset)
+
+    def raw(self, address: int, length: int, device: int = 0) -> Buffer:
+        """Return stored bytes as they are: ``length`` from byte ``address`` of the image or an extra device."""
+        return self._volume.raw(device, address, length)
 
     def read(self, target: Target) -> bytes:
         """Return the whole content of a file of up to 2 GiB."""

@@ -1,0 +1,59 @@
+"""Manifests: one line a regular file, ``algorithm:digest  /path``.
+
+Paths are raw bytes; a line whose path holds a newline or backslash starts with a backslash and escapes both, as
+coreutils do. Lines of ``sha256sum`` and ``b3sum`` are understood, too: bare digests, relative paths.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+from ..errors import OutputError, SourceError
+from .reading import absolute
+
+__all__ = ["read_manifest", "write_manifest"]
+
+_LINE = re.compile(rb"(\\?)(?:(blake3|sha256):)?([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)
+_ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
+
+
+def read_manifest(path: str) -> dict[bytes, tuple[str, str]]:
+    """Return the digest expected of each path: (algorithm, hex). Raises ``SourceError``, naming the line at fault."""
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().split(b"\n")
+    except OSError as error:
+        raise SourceError(path, error.strerror or str(error)) from error
+    # A bare digest is SHA-256, unless the file's name says that b3sum wrote it.
+    bare = "blake3" if re.search(r"b(lake)?3", os.path.basename(path)) else "sha256"
+    found = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(b"#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise SourceError(path, f"line {number} is not of the form 'algorithm:digest  /path'")
+        escaped, algorithm, digest, name = match.groups()
+        if escaped:
+            name = re.sub(rb"\\[\\nr]", lambda one: _ESCAPES[one[0]], name)
+        name = name.removeprefix(b"./")
+        found[absolute(name)] = (algorithm.decode() if algorithm else bare, digest.decode().lower())
+    return found
+
+
+def write_manifest(path: str, digests: Iterable[tuple[bytes, str, str]]) -> None:
+    """Write (path, algorithm, hex) rows, sorted by path. Raises ``OutputError``."""
+    out = bytearray()
+    for name, algorithm, digest in sorted(digests):
+        mark = b""
+        if b"\n" in name or b"\\" in name or b"\r" in name:
+            mark = b"\\"
+            name = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+        out += mark + algorithm.encode() + b":" + digest.encode() + b"  " + name + b"\n"
+    try:
+        with open(path, "wb") if path != "-" else os.fdopen(os.dup(1), "wb") as file:
+            file.write(out)
+    except OSError as error:
+        raise OutputError(path, error.strerror or str(error)) from error

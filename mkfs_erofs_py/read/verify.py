@@ -1,0 +1,148 @@
+"""Proof that an image is what it says: every structure sound, every byte decodable, every fingerprint true.
+
+Pure over `Image`: nothing is printed, nothing else is read. Whoever has several cores calls `check` for several
+inodes in several processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ..errors import CorruptError, ImageError
+from ..fingerprint import new_hasher, parse
+from ..io import Buffer
+from ..ondisk.constants import Layout
+from .image import Image
+from .inode import Inode
+
+__all__ = ["Checked", "Finding", "check", "filled"]
+
+#: Zeros handed out at once for a hole, and most of them for one file: a hole costs its maker nothing.
+_ZEROS = bytes(1 << 20)
+_MAX_HOLES = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    ``kind``: ``corrupt`` (structure or data), ``differs`` (what was ``expected`` is not what was ``found``) or
+    ``unproven`` (a non-empty file without a fingerprint: a note, no fault). ``offset`` is a place in the image.
+    """
+
+    kind: str
+    path: bytes
+    what: str
+    expected: str | None = None
+    found: str | None = None
+    offset: int | None = None
+
+    @classmethod
+    def of(cls, path: bytes, error: ImageError) -> Finding:
+        """Return the finding for an error that reading ``path`` raised."""
+        return cls("corrupt", path, error.what, offset=error.offset)
+
+
+@dataclass(slots=True)
+class Checked:
+    """What checking one inode showed; ``digests`` by algorithm, in hex."""
+
+    nid: int
+    size: int
+    findings: list[Finding] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    proven: bool = False
+
+
+def check(
+    image: Image,
+    path: bytes,
+    inode: Inode,
+    algorithms: Iterable[str] = (),
+    compare: Callable[[Buffer], None] | None = None,
+) -> Checked:
+    """Check one inode: its xattrs, every byte of its data, its fingerprint.
+
+    ``algorithms`` are digests to compute in any case; ``compare`` is given a regular file's bytes in order.
+    """
+    done = Checked(inode.nid, inode.size)
+    try:
+        image.xattrs(inode)
+        if inode.is_symlink:
+            image.readlink(inode)
+        if inode.is_file:
+            _check_file(image, path, inode, algorithms, compare, done)
+        if inode.is_file or inode.is_dir:
+            _check_padding(image, inode)
+    except ImageError as error:
+        done.findings.append(Finding.of(path, error))
+    return done
+
+
+def _check_file(
+    image: Image,
+    path: bytes,
+    inode: Inode,
+    algorithms: Iterable[str],
+    compare: Callable[[Buffer], None] | None,
+    done: Checked,
+) -> None:
+    stored = image.fingerprint(inode) if inode.size else None
+    hashers = {algorithm: new_hasher(algorithm) for algorithm in algorithms}
+    claim = digest = None
+    if stored is not None:
+        claim, digest = parse(stored)
+        hashers.setdefault(claim, new_hasher(claim))
+    if hashers or compare is not None:
+        takers = [hasher.update for hasher in hashers.values()]
+        for data in filled(image, inode):
+            for take in takers:
+                take(data)
+            if compare is not None:
+                compare(data)
+    else:
+        for _ in image.pieces(inode):
+            pass
+    done.digests = {algorithm: hasher.digest().hex() for algorithm, hasher in hashers.items()}
+    if claim is None or digest is None:
+        if inode.size:
+            done.findings.append(Finding("unproven", path, "has no fingerprint"))
+    elif done.digests[claim] != digest.hex():
+        what = "content is not what its fingerprint says"
+        done.findings.append(
+            Finding("differs", path, what, f"{claim}:{digest.hex()}", f"{claim}:{done.digests[claim]}")
+        )
+    else:
+        done.proven = True
+
+
+def filled(image: Image, inode: Inode) -> Iterator[Buffer]:
+    """Yield all bytes of a file in order, holes as zeros. Raises ``CorruptError`` for over a tebibyte of holes."""
+    end = holes = 0
+    for offset, data in image.pieces(inode):
+        if offset > end:
+            holes += offset - end
+            yield from _zeros(inode, offset - end, holes)
+        yield data
+        end = offset + len(data)
+    if end < inode.size:
+        yield from _zeros(inode, inode.size - end, holes + inode.size - end)
+
+
+def _zeros(inode: Inode, length: int, holes: int) -> Iterator[Buffer]:
+    if holes > _MAX_HOLES:
+        raise CorruptError(f"inode {inode.nid} has over a tebibyte of holes, too many to read", inode.offset)
+    while length > 0:
+        yield _ZEROS[:length] if length < len(_ZEROS) else _ZEROS
+        length -= len(_ZEROS)
+
+
+def _check_padding(image: Image, inode: Inode) -> None:
+    """Bytes behind the end of flat data in its last block must be zero: a mapping of the file shows them."""
+    if inode.layout != Layout.FLAT_PLAIN or not inode.size % image.block_size or inode.start_block is None:
+        return
+    rest = image.block_size - inode.size % image.block_size
+    end = inode.start_block * image.block_size + inode.size
+    if any(image.raw(end, rest)):
+        raise CorruptError(f"bytes behind the end of inode {inode.nid} are not zero", end)
