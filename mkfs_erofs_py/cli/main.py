@@ -26,6 +26,8 @@ _COMMANDS = {
     "ls": "List what is inside an image.",
     "cat": "Write files of an image to standard output.",
     "stat": "Show everything an image says of a file.",
+    "dump": "Show superblock, inodes and extents; map every byte of an image.",
+    "diff": "Show how two images differ.",
     "extract": "Extract an image, or a part, into a folder or a tar stream.",
     "verify": "Check images: structure, data, fingerprints; against a tree or a manifest.",
 }

@@ -17,9 +17,9 @@ from ..compress import decompress, window_of
 from ..errors import CorruptError, ImageError, OutOfBoundsError, UsageError
 from ..io import Buffer
 from ..ondisk.constants import Layout
-from ..ondisk.lcluster import Advise
+from ..ondisk.lcluster import Advise, MapHeader
 from .extent import METABOX, PACKED, Extent, Kind
-from .flat import chunked_extents, flat_extents
+from .flat import chunk_map_span, chunked_extents, flat_extents
 from .inode import Inode
 from .xmap import ExtentIndex
 from .zmap import ClusterIndex, map_header, whole_fragment
@@ -96,9 +96,23 @@ class DataReader:
         offset = whole_fragment(header)
         if offset is not None:
             return iter((Extent(0, inode.size, Kind.FRAGMENT, PACKED, offset, inode.size),))
-        if layout == Layout.COMPRESSED_FULL and header.advise & Advise.EXTENTS:
-            return ExtentIndex(self._volume, inode, header, start).extents(pos)
-        return ClusterIndex(self._volume, inode, header, start).extents(pos)
+        return self._index(inode, header, start).extents(pos)
+
+    def _index(self, inode: Inode, header: MapHeader, start: int) -> ClusterIndex | ExtentIndex:
+        if inode.layout == Layout.COMPRESSED_FULL and header.advise & Advise.EXTENTS:
+            return ExtentIndex(self._volume, inode, header, start)
+        return ClusterIndex(self._volume, inode, header, start)
+
+    def index_span(self, inode: Inode) -> tuple[int, int] | None:
+        """Return (start, end) of an inode's chunk map or cluster index in its metadata; ``None`` without one."""
+        if inode.layout == Layout.CHUNK_BASED and inode.size:
+            return chunk_map_span(self._volume, inode)
+        if not inode.is_compressed or not inode.size:
+            return None
+        header, start = map_header(self._volume, inode)
+        if whole_fragment(header) is not None:
+            return start - 8, start
+        return self._index(inode, header, start).span
 
     # -- whole files -------------------------------------------------------------------------------
 

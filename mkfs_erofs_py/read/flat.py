@@ -14,7 +14,7 @@ from .inode import Inode
 if TYPE_CHECKING:
     from .volume import Volume
 
-__all__ = ["chunked_extents", "flat_extents"]
+__all__ = ["chunk_map_span", "chunked_extents", "flat_extents"]
 
 _BATCH_BYTES = 32768
 
@@ -45,6 +45,13 @@ def flat_extents(volume: Volume, inode: Inode, pos: int = 0) -> Iterator[Extent]
         yield Extent(whole, tail, Kind.RAW, METABOX if inode.in_metabox else 0, inode.body, tail)
 
 
+def chunk_map_span(volume: Volume, inode: Inode) -> tuple[int, int]:
+    """Return where a chunked inode's map lies in its metadata: behind the xattrs, aligned to its entries' size."""
+    form = ChunkFormat.unpack(inode.chunk_format)
+    start = -(-inode.body // form.entry_size) * form.entry_size
+    return start, start + -(-inode.size >> form.chunk_bits + volume.block_bits) * form.entry_size
+
+
 def chunked_extents(volume: Volume, inode: Inode, pos: int = 0) -> Iterator[Extent]:
     """Yield the extents of a chunked inode from the one that holds byte ``pos``, neighbours joined."""
     size = inode.size
@@ -52,9 +59,9 @@ def chunked_extents(volume: Volume, inode: Inode, pos: int = 0) -> Iterator[Exte
         return
     form = ChunkFormat.unpack(inode.chunk_format)
     unit, bits = form.entry_size, form.chunk_bits + volume.block_bits
-    start = (inode.body + unit - 1) // unit * unit
-    count = -(-size >> bits)
-    if start + count * unit > volume.meta_size(inode.in_metabox):
+    start, end = chunk_map_span(volume, inode)
+    count = (end - start) // unit
+    if end > volume.meta_size(inode.in_metabox):
         raise OutOfBoundsError(f"map of {count} chunks of inode {inode.nid} reaches past the end", start)
     held: Extent | None = None
     first = pos >> bits

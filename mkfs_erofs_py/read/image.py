@@ -290,6 +290,10 @@ class Image:
         """Return the visible extended attributes: full names to values."""
         return self._xattrs.all(self._inode(target, follow=follow))
 
+    def shared_xattrs(self, target: Target) -> list[tuple[int, int]]:
+        """Return (start, end) of each shared attribute that an inode names; empty where those lie in the metabox."""
+        return self._xattrs.shared_spans(self._inode(target, follow=False))
+
     def fingerprint(self, target: Target) -> bytes | None:
         """Return a file's content fingerprint as stored (``sha256:`` or ``blake3:`` and 32 raw bytes), if it has one.
 
@@ -307,6 +311,10 @@ class Image:
     def extents(self, target: Target, pos: int = 0) -> Iterator[Extent]:
         """Yield where an inode's bytes lie, in order, from the extent that holds byte ``pos``."""
         return self._data.extents(self._inode(target), pos)
+
+    def index_span(self, target: Target) -> tuple[int, int] | None:
+        """Return (start, end) of an inode's chunk map or cluster index in its metadata; ``None`` without one."""
+        return self._data.index_span(self._inode(target))
 
     # -- data --------------------------------------------------------------------------------------
 

@@ -102,6 +102,20 @@ class XattrReader:
                 self._shared_bytes += size
         return entry
 
+    def shared_spans(self, inode: Inode) -> list[tuple[int, int]]:
+        """Return (start, end) of each shared entry that an inode names; empty where those lie in the metabox."""
+        if not inode.xattr_size or self._shared_in_metabox:
+            return []
+        offset = inode.body - inode.xattr_size
+        data, at = self._volume.meta(inode.in_metabox, offset, inode.xattr_size)
+        header, _ = unpack_header(data[at : at + inode.xattr_size], offset)
+        spans = []
+        for number in header.shared:
+            entry = self._shared_entry(number)
+            start = self._volume.xattr_start + 4 * number
+            spans.append((start, start + (4 + len(entry.suffix) + len(entry.value) + 3 & ~3)))
+        return spans
+
     def all(self, inode: Inode) -> dict[bytes, bytes]:
         """Return what ``listxattr`` and ``getxattr`` show: full names to values; of equal names the first."""
         found: dict[bytes, bytes] = {}

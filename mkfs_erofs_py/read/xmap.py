@@ -47,6 +47,8 @@ class ExtentIndex:
             self._count = header.union | (header.algorithms | header.cluster_bits << 8) << 32
         if self._at + self._count * self._record > volume.meta_size(inode.in_metabox):
             raise OutOfBoundsError(f"list of {self._count} extents of inode {inode.nid} reaches past the end", self._at)
+        #: Where the list lies in the inode's metadata, its header included.
+        self.span = start - 8, self._at + self._count * self._record
 
     def _load(self, number: int, count: int, address: int) -> list[_Record]:
         """Read records from ``number``; ``address`` is the first one's where records do not say."""

@@ -81,6 +81,8 @@ class ClusterIndex:
         # The whole index must exist before a single extent of it is believed.
         if end > volume.meta_size(inode.in_metabox):
             raise OutOfBoundsError(f"index of inode {inode.nid} reaches past the end", start)
+        #: Where the index lies in the inode's metadata, its header included.
+        self.span = start - 8, end
         self._inline = 0
         self._inline_at = end
         if advise & Advise.INLINE_PCLUSTER and not self._fragment:

@@ -263,3 +263,49 @@ def test_what_is_no_image_is_one_clear_line(tmp_path: Path, cli: Cli) -> None:
         assert (status, out, err.count("\n")) == (1, "", 1), word
         assert "not an EROFS image" in err
     assert cli("verify", tmp_path / "text")[0] == 1
+
+
+def test_dump_shows_the_superblock_and_an_inode(image: Path, cli: Cli) -> None:
+    facts = json.loads(cli("dump", "--json", image)[1])
+    assert facts["block_size"] == 4096
+    assert facts["image_size"] == image.stat().st_size
+    inode = json.loads(cli("dump", "--json", image, "files/text")[1])
+    assert sum(row["length"] for row in inode["extents"]) == inode["size"] == 1_500_007
+    assert json.loads(cli("dump", "--json", image, "--nid", inode["nid"])[1])["extents"] == inode["extents"]
+    assert cli("dump", image, "files/text", "--map")[0] == 2
+
+
+def test_the_map_accounts_for_every_byte(image: Path, cli: Cli) -> None:
+    found = json.loads(cli("dump", "--map", "--json", image)[1])
+    end = 0
+    for region in found["regions"]:
+        assert region["start"] == end
+        end = region["end"]
+    assert end == found["size"] == sum(found["totals"].values()) == image.stat().st_size
+    assert "unused" not in found["totals"]
+    assert cli("dump", "--map", image)[1].rstrip().endswith(f"in all, of {found['size']}")
+
+
+def test_diff_of_an_image_with_itself_is_empty(image: Path, cli: Cli) -> None:
+    assert cli("diff", image, image) == (0, "", "")
+
+
+@pytest.mark.parametrize("fingerprint", ["blake3", "none"])
+def test_diff_names_what_changed(fingerprint: str, image: Path, sample_tree: Path, tmp_path: Path, cli: Cli) -> None:
+    other = tmp_path / "other"
+    subprocess.run(["cp", "-a", sample_tree, other], check=True)
+    (other / "files/noise-4097").write_bytes(b"x" * 4097)
+    (other / "files/text-1").unlink()
+    (other / "added").touch()
+    os.chmod(other / "many", 0o700)
+    build_image(tmp_path / "image", other, fingerprint=fingerprint)
+    status, out, _ = cli("diff", image, tmp_path / "image", "--ignore", "time")
+    assert status == 1
+    assert out.splitlines() == [
+        "+ /added",
+        "M /files/noise-4097: content",
+        "M /many: mode 0755 -> 0700",
+        "- /files/text-1",
+    ]
+    rows = json.loads(cli("diff", "--json", image, tmp_path / "image", "--ignore", "time")[1])
+    assert (rows[0]["mark"], rows[0]["path"]) == ("+", "/added")
