@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
 import pickle
@@ -25,6 +26,7 @@ __all__ = ["Pool", "Slot"]
 #: Slots of a worker, at least: one being packed, one packed and waiting for its turn, one being filled.
 #: Few workers get more, as many as all of these together: they let packing start while the tree is read.
 _SLOTS, _ALL_SLOTS = 3, 16
+_PIPE = 1 << 20
 _START = "import sys; sys.path[:] = sys.argv[1:]; from mkfs_erofs_py.build.worker import worker_main; worker_main()"
 
 
@@ -39,6 +41,9 @@ class _Worker:
         fd = os.memfd_create("mkfs-erofs-py")
         os.ftruncate(fd, slots.size)
         jobs, self._jobs = os.pipe()
+        with contextlib.suppress(OSError):
+            # Room for the jobs of all slots: the walk of the tree should not wait for a worker to read them.
+            fcntl.fcntl(jobs, fcntl.F_SETPIPE_SZ, _PIPE)
         self._results, results = os.pipe()
         self.ends = Ends(fd, jobs, results)
         self.memory = mmap.mmap(fd, slots.size)

@@ -7,7 +7,7 @@ from typing import BinaryIO
 __all__ = ["Spool"]
 
 #: Bytes kept in memory before they go to a temporary file.
-_IN_MEMORY = 32 << 20
+_IN_MEMORY = 8 << 20
 
 
 class Spool:

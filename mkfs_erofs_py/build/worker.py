@@ -119,6 +119,8 @@ class _Worker:
         self._digest = profile.digest
         packed = _FLAT_BLOCKS if profile.index is IndexForm.EXTENTS else 0
         self._packed_anyway = range(profile.block_size, packed << profile.block_bits)
+        # What takes no more than a block has nothing to gain from whole blocks.
+        self._hopeless = 0 if profile.index is IndexForm.EXTENTS else profile.block_size
         # An index takes a record an lcluster, or a piece, and its header.
         self._unit = profile.pcluster if profile.index is IndexForm.EXTENTS else profile.block_size
         self._record = {IndexForm.COMPACT: 2, IndexForm.FULL: 8}.get(profile.index, 4)
@@ -158,7 +160,7 @@ class _Worker:
             raise SourceError(label, "changed its size while it was read; build again when it is at rest")
 
     def _pack(self, digest: bytes, at: int, size: int, out: int) -> Packed:
-        if self._packer is not None:
+        if self._packer is not None and size > self._hopeless:
             pieces, length = self._packer.pack(self._address + at, size, self._address + out, True)
             index = 16 + self._record * (size // self._unit + 1)
             if length + index < size or size in self._packed_anyway:

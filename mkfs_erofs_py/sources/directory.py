@@ -47,6 +47,10 @@ class Exclude:
                 raise UsageError(f"--exclude-regex={text}: {error}") from None
         return cls(frozenset(os.fsencode(p).strip(b"/") for p in paths), tuple(patterns))
 
+    def __bool__(self) -> bool:
+        """Tell whether there is any rule."""
+        return bool(self.paths or self.patterns)
+
     def __call__(self, path: bytes) -> bool:
         """Tell whether ``path`` is left out."""
         return path in self.paths or any(p.search(path) for p in self.patterns)
