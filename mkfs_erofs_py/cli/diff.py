@@ -38,7 +38,7 @@ def command(
     Exit status: 0 the same, 1 different, 2 trouble.
     """
     with open_image(image, devices_a) as a, open_image(other, devices_b) as b:
-        rows = _differences(a, b, frozenset(ignore))
+        rows = sorted(_differences(a, b, frozenset(ignore)), key=lambda row: row["path"])
         if as_json:
             found = [row | {"path": text(row["path"])} for row in rows]
             print_json(found)

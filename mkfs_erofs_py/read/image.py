@@ -31,6 +31,8 @@ Target = str | bytes | Inode
 _MAX_LINKS = 40
 #: Longest path `Image.walk` makes, so that a chain of directories cannot cost the square of its length.
 _MAX_PATH = 1 << 17
+#: `Image.walk` visits no more entries than this and one for each byte of the image: directories may share blocks.
+_FREE_VISITS = 1_000_000
 _DOTS = (b".", b"..")
 
 
@@ -184,49 +186,67 @@ class Image:
     def walk(
         self, top: Target = b"/", *, on_error: Callable[[bytes, ImageError], None] | None = None
     ) -> Iterator[tuple[bytes, Inode]]:
-        """Yield ``(path, inode)`` for ``top`` and everything below it, parents first, names in byte order.
+        """Yield ``(path, inode)`` for ``top`` and everything below it.
 
-        Paths are absolute. Raises ``CorruptError`` for a directory that is reached twice (a cycle, two parents), for
-        a ``..`` that does not lead to the parent, for an entry whose type is not its inode's. With ``on_error`` no
-        error ends the walk: it is called with the path at fault, and what lies behind that is left out.
+        First a directory, then what is in it but for directories, then its subdirectories, each with all below it;
+        names of either kind in byte order. Paths are absolute. Raises ``CorruptError`` for a directory
+        that is reached twice (a cycle, two parents), for a ``..`` that does not lead to the parent, for an entry whose
+        type is not its inode's. With ``on_error`` no error ends the walk: it is called with the path at fault, and
+        what lies behind that is left out.
         """
         inode = self._inode(top)
         path = b"/" if isinstance(top, Inode) else b"/" + os.fsencode(top).strip(b"/")
-        yield path, inode
         if not inode.is_dir:
+            yield path, inode
             return
         seen = {inode.nid}
-        prefix = path.rstrip(b"/") + b"/"
-        stack = [(prefix, inode, self._children(inode, inode.nid if inode == self.root else None))]
+        room = _FREE_VISITS + self.size
+        # A pending directory shares its parent's path with its siblings, so that many deep ones cost little.
+        stack = [(path.rstrip(b"/"), b"", inode, inode.nid if inode == self.root else None)]
         while stack:
-            prefix, directory, entries = stack[-1]
-            path = prefix
-            try:
-                entry = next(entries, None)
-                if entry is None:
-                    stack.pop()
+            prefix, name, directory, parent = stack.pop()
+            prefix += name + b"/"
+            yield prefix[:-1] or b"/", directory
+            below: list[tuple[bytes, bytes, Inode, int | None]] = []
+            entries = self._children(directory, parent)
+            while True:
+                path = prefix
+                try:
+                    entry = next(entries, None)
+                    if entry is None:
+                        break
+                    path = prefix + entry.name
+                    child = self._child(directory, entry)
+                    if child.is_dir:
+                        if child.nid in seen:
+                            raise CorruptError(
+                                f"directory inode {child.nid} is reached a second time", directory.offset
+                            )
+                        seen.add(child.nid)
+                        if len(path) > _MAX_PATH:
+                            raise UnsupportedError(f"directories are nested over {_MAX_PATH} bytes deep", child.offset)
+                        below.append((prefix, entry.name, child, directory.nid))
+                    room -= 1
+                    if room < 0:
+                        raise CorruptError("directories hold more entries than the image has bytes", directory.offset)
+                except ImageError as error:
+                    if on_error is None or room < 0:
+                        raise
+                    on_error(path, error)
                     continue
-                path = prefix + entry.name
-                child = self.inode(entry.nid)
-                if entry.type != child.type and entry.type != FileType.UNKNOWN:
-                    raise CorruptError(
-                        f"directory inode {directory.nid} gives {entry.name!r} the type {entry.type}, "
-                        f"its inode {child.nid} has {int(child.type)}",
-                        directory.offset,
-                    )
-                if child.is_dir:
-                    if child.nid in seen:
-                        raise CorruptError(f"directory inode {child.nid} is reached a second time", directory.offset)
-                    seen.add(child.nid)
-                    if len(path) > _MAX_PATH:
-                        raise UnsupportedError(f"directories are nested over {_MAX_PATH} bytes deep", child.offset)
-                    stack.append((path + b"/", child, self._children(child, directory.nid)))
-            except ImageError as error:
-                if on_error is None:
-                    raise
-                on_error(path, error)
-                continue
-            yield path, child
+                if not child.is_dir:
+                    yield path, child
+            stack += reversed(below)
+
+    def _child(self, directory: Inode, entry: Dirent) -> Inode:
+        child = self.inode(entry.nid)
+        if entry.type != child.type and entry.type != FileType.UNKNOWN:
+            raise CorruptError(
+                f"directory inode {directory.nid} gives {entry.name!r} the type {entry.type}, "
+                f"its inode {child.nid} has {int(child.type)}",
+                directory.offset,
+            )
+        return child
 
     def _children(self, inode: Inode, parent: int | None) -> Iterator[Dirent]:
         for entry in self._directories.entries(inode):

@@ -20,7 +20,7 @@ __all__ = ["Checked", "Finding", "check", "filled"]
 
 #: Zeros handed out at once for a hole, and most of them for one file: a hole costs its maker nothing.
 _ZEROS = bytes(1 << 20)
-_MAX_HOLES = 1 << 40
+_MAX_HOLES = 1 << 37
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _check_file(
 
 
 def filled(image: Image, inode: Inode) -> Iterator[Buffer]:
-    """Yield all bytes of a file in order, holes as zeros. Raises ``CorruptError`` for over a tebibyte of holes."""
+    """Yield all bytes of a file in order, holes as zeros. Raises ``CorruptError`` for over 128 GiB of holes."""
     end = holes = 0
     for offset, data in image.pieces(inode):
         if offset > end:
@@ -132,7 +132,7 @@ def filled(image: Image, inode: Inode) -> Iterator[Buffer]:
 
 def _zeros(inode: Inode, length: int, holes: int) -> Iterator[Buffer]:
     if holes > _MAX_HOLES:
-        raise CorruptError(f"inode {inode.nid} has over a tebibyte of holes, too many to read", inode.offset)
+        raise CorruptError(f"inode {inode.nid} has over 128 GiB of holes, too many to read", inode.offset)
     while length > 0:
         yield _ZEROS[:length] if length < len(_ZEROS) else _ZEROS
         length -= len(_ZEROS)

@@ -304,8 +304,8 @@ def test_diff_names_what_changed(fingerprint: str, image: Path, sample_tree: Pat
     assert out.splitlines() == [
         "+ /added",
         "M /files/noise-4097: content",
-        "M /many: mode 0755 -> 0700",
         "- /files/text-1",
+        "M /many: mode 0755 -> 0700",
     ]
     rows = json.loads(cli("diff", "--json", image, tmp_path / "image", "--ignore", "time")[1])
     assert (rows[0]["mark"], rows[0]["path"]) == ("+", "/added")
