@@ -7,6 +7,7 @@
     ├── SourceError     OSError     what is to be built cannot be read, or changed       (exit 1)
     ├── OutputError     OSError     what is to be written cannot be written              (exit 1)
     ├── UnreadableError OSError     an image cannot be opened or read at all             (exit 2)
+    ├── MountError      OSError     an image cannot be mounted here                       (exit 1)
     ├── CacheFullError  MemoryError a view does not fit the page cache's budget          (exit 1)
     └── ImageError                  an image's bytes are at fault; knows path and offset (exit 1)
         ├── CorruptError     ValueError           a structure contradicts the format
@@ -26,6 +27,7 @@ __all__ = [
     "CorruptError",
     "ErofsError",
     "ImageError",
+    "MountError",
     "OutOfBoundsError",
     "OutputError",
     "SourceError",
@@ -81,6 +83,10 @@ class UnreadableError(_PathError):
     """An image that cannot be opened or read at all: missing, no permission, an I/O error."""
 
     exit_code = 2
+
+
+class MountError(_PathError):
+    """An image or folder that cannot be mounted: no privilege, no driver, a mount point in use."""
 
 
 class CacheFullError(ErofsError, MemoryError):

@@ -6,16 +6,20 @@ inode numbers are the image's own (nids).
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from ..errors import UsageError
 from ..ondisk.constants import Compat
+from ..ondisk.inode import file_type
 from ..pagecache import CachedFile, Counters, PageCache, Tenant
 from ..read import Image, Inode
 
-__all__ = ["FileSystemFacts", "ImageFetcher", "MountedImage", "Vfs"]
+__all__ = ["Entry", "FileSystemFacts", "ImageFetcher", "MountedImage", "Vfs"]
 
 
 class ImageFetcher:
@@ -30,9 +34,7 @@ class ImageFetcher:
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """See :class:`~mkfs_erofs_py.pagecache.Fetcher`."""
-        data = self._image.pread(self._inode, len(buffer), offset)
-        buffer[: len(data)] = data
-        return len(data)
+        return self._image.preadinto(self._inode, buffer, offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,35 @@ class FileSystemFacts:
     name_max: int = 255
 
 
+class Entry(NamedTuple):
+    """A name in a folder; ``mode`` has the file type's bits only, 0 where the image does not tell."""
+
+    name: bytes
+    mode: int
+    number: int
+
+
+_FORMATS: dict[int, int] = {
+    file_type(form): form
+    for form in (
+        stat.S_IFREG,
+        stat.S_IFDIR,
+        stat.S_IFCHR,
+        stat.S_IFBLK,
+        stat.S_IFIFO,
+        stat.S_IFSOCK,
+        stat.S_IFLNK,
+    )
+}
+
+
 class MountedImage:
     """One image, mounted. Made by :meth:`Vfs.mount`. All methods may be called from any thread."""
 
-    def __init__(self, image: Image, name: str, tenant: Tenant, kernel_rules: bool) -> None:
+    def __init__(self, image: Image, name: str, tenant: Tenant, kernel_rules: bool, number: int) -> None:
         self.image = image
         self.name = name
-        self.root = image.root
+        self._number = number
         self._tenant = tenant
         self._kernel_rules = kernel_rules
         self._announced = bool(image.superblock.compat & Compat.ISHARE_XATTRS)
@@ -75,6 +99,34 @@ class MountedImage:
             fingerprint if self._announced else None,
             inode.is_compressed if self._kernel_rules else None,
         )
+
+    def lookup(self, path: bytes) -> Inode:
+        """Return the inode at a path from the image's root; a symbolic link at its end is not followed.
+
+        Raises ``UnreadableError`` where there is none, ``ImageError``.
+        """
+        return self.image.lookup(path, follow=False)
+
+    def entries(self, inode: Inode) -> Iterator[Entry]:
+        """Yield a folder's entries in byte order, ``.`` and ``..`` among them. Raises ``ImageError``."""
+        for entry in self.image.readdir(inode):
+            yield Entry(entry.name, _FORMATS.get(entry.type, 0), self.number_of(entry.nid))
+
+    def number_of(self, nid: int) -> int:
+        """Return the inode number that is shown: unique among all images of the Vfs, and never 0."""
+        return self._number << 53 | (nid >> 63) << 52 | nid & (1 << 52) - 1
+
+    def attributes(self, inode: Inode) -> os.stat_result:
+        """Return what ``stat`` shows; ``st_ino`` is the nid, see :meth:`number_of`."""
+        return self.image.stat(inode)
+
+    def readlink(self, inode: Inode) -> bytes:
+        """Return where a symbolic link leads. Raises ``ImageError``."""
+        return self.image.readlink(inode)
+
+    def xattrs(self, inode: Inode) -> dict[bytes, bytes]:
+        """Return the visible extended attributes. Raises ``ImageError``."""
+        return self.image.xattrs(inode)
 
     def facts(self) -> FileSystemFacts:
         """Return what ``statfs`` shows."""
@@ -103,6 +155,7 @@ class Vfs:
         self._owns = owns
         self._share = share
         self._kernel_rules = kernel_rules
+        self._count = 0
         self.mounted: list[MountedImage] = []
 
     def __enter__(self) -> Self:
@@ -117,7 +170,8 @@ class Vfs:
     def mount(self, image: Image, name: str, domain: bytes = b"") -> MountedImage:
         """Mount an image that is open already."""
         tenant = self.cache.attach(name, domain if self._share else None)
-        mounted = MountedImage(image, name, tenant, self._kernel_rules)
+        self._count += 1
+        mounted = MountedImage(image, name, tenant, self._kernel_rules, self._count)
         self.mounted.append(mounted)
         return mounted
 

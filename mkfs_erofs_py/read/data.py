@@ -152,6 +152,16 @@ class DataReader:
             raise UsageError(f"{stop - offset} bytes are too many for one read")
         return _join(self._parts(self.extents(inode, offset), offset, stop))
 
+    def preadinto(self, inode: Inode, buffer: memoryview, offset: int) -> int:
+        """Like `pread`, into ``buffer`` -> bytes written; spares joining what was decoded piece by piece."""
+        stop = min(offset + len(buffer), inode.size)
+        at = 0
+        if stop > offset:
+            for part in self._parts(self.extents(inode, offset), offset, stop):
+                buffer[at : at + len(part)] = part
+                at += len(part)
+        return at
+
     def _parts(self, extents: Iterator[Extent], offset: int, stop: int) -> list[Buffer]:
         parts = []
         for extent in extents:

@@ -354,6 +354,10 @@ class Image:
         """Return stored bytes as they are: ``length`` from byte ``address`` of the image or an extra device."""
         return self._volume.raw(device, address, length)
 
+    def preadinto(self, target: Target, buffer: memoryview, offset: int) -> int:
+        """Like `pread`, into a writable ``buffer`` -> bytes written."""
+        return self._data.preadinto(self._inode(target), buffer, offset)
+
     def read(self, target: Target) -> bytes:
         """Return the whole content of a file of up to 2 GiB."""
         inode = self._inode(target)

@@ -58,8 +58,10 @@ class FakeImage:
                 return inode
         raise UnreadableError(path, "no such file in the image")
 
-    def pread(self, inode: FakeInode, length: int, offset: int) -> bytes:
-        return inode.data[offset : offset + length]
+    def preadinto(self, inode: FakeInode, buffer: memoryview, offset: int) -> int:
+        data = inode.data[offset : offset + len(buffer)]
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def fleet(*images: FakeImage) -> list[tuple[str, Image]]:
@@ -190,7 +192,7 @@ def test_a_path_that_no_image_has_is_an_error() -> None:
 
 def test_a_file_that_cannot_be_read_is_named() -> None:
     class Broken(FakeImage):
-        def pread(self, inode: FakeInode, length: int, offset: int) -> bytes:
+        def preadinto(self, inode: FakeInode, buffer: memoryview, offset: int) -> int:
             raise CorruptError("bad cluster", 77)
 
     with pytest.raises(CorruptError, match="image0:/0: bad cluster"):

@@ -1,0 +1,184 @@
+"""``mount``: images as file systems, through the kernel's driver or through FUSE over one shared cache."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import MountError, UsageError, printable
+from ..mount import Vfs
+from ..mount.kernel import mount_all, obstacle
+from ..mount.points import STATISTICS, places
+from ..pagecache import PageCache
+from ..read import Image
+
+if TYPE_CHECKING:
+    from ..mount.fuse import Daemon
+
+__all__ = ["command"]
+
+CLUSTERS = 4 << 20
+"""Bytes of decoded clusters kept beside the page cache, per image: those that two fills have in common."""
+
+
+@click.command("mount")
+@click.argument("arguments", nargs=-1, metavar="IMAGE... DIR | IMAGE=MOUNTPOINT...")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "kernel", "fuse"]),
+    default="auto",
+    show_default=True,
+    help="The kernel's driver, or FUSE. auto: the kernel's if it can be used, otherwise FUSE.",
+)
+@click.option(
+    "--domain",
+    default="mkfs-erofs-py",
+    show_default=True,
+    metavar="ID",
+    help="Files with equal fingerprints share page cache within a domain (the kernel's domain_id).",
+)
+@click.option("--budget", default="256M", show_default=True, metavar="SIZE", help="FUSE: the most the cache may hold.")
+@click.option("--strict", is_flag=True, help="FUSE: check content against its fingerprint before it is shared.")
+@click.option("-f", "--foreground", is_flag=True, help="FUSE: stay in the foreground; SIGUSR1 prints the counters.")
+@click.option("--stats", is_flag=True, help="Print the counters of the FUSE mounts at the given folders, and end.")
+def command(
+    arguments: tuple[str, ...],
+    backend: str,
+    domain: str,
+    budget: str,
+    strict: bool,
+    foreground: bool,
+    stats: bool,
+) -> None:
+    """Mount IMAGEs, each as a folder of its file's name in DIR, or at a MOUNTPOINT of its own.
+
+    Equal files share page cache: in the kernel from Linux 7.0 on, through FUSE with any. `umount` undoes it
+    (`umount -R DIR` for a DIR that the kernel's driver serves).
+
+    Fingerprints are believed unless --strict is given: mount images of one trusted source in one domain.
+    """
+    if stats:
+        _print_statistics(arguments)
+        return
+    chosen = places(arguments)
+    room = _size(budget)
+    hindrance = obstacle() if backend != "fuse" else "not asked for"
+    if backend == "kernel" or hindrance is None:
+        if strict or foreground:
+            raise UsageError("--strict and --foreground are for --backend fuse")
+        for place in chosen:
+            with Image.open(place.image):
+                pass  # a clear word about a file that is no image, before anything is mounted
+        mount_all(chosen, domain, lambda text: click.echo(text, err=True))
+        return
+    daemon_class = _load_fuse(f"; the kernel's driver cannot be used either: {hindrance}" if backend == "auto" else "")
+    with Vfs(PageCache(room, strict=strict, warn=_warn)) as vfs:
+        mounted = [
+            (place, vfs.mount(Image.open(place.image, cache_bytes=CLUSTERS), place.image, domain.encode()))
+            for place in chosen
+        ]
+        daemon = daemon_class(vfs, mounted)
+        if foreground:
+            daemon.run(lambda: None, lambda text: click.echo(_statistics_text(text), err=True))
+        else:
+            _in_background(daemon)
+
+
+def _warn(text: str) -> None:
+    click.echo(f"warning: {text}", err=True)
+
+
+def _size(text: str) -> int:
+    """Read a number of bytes, with K, M or G for powers of 1024."""
+    found = re.fullmatch(r"([0-9]+)([KMG]?)i?B?", text.upper())
+    if found is None:
+        raise UsageError(f"--budget {text}: a number of bytes, with K, M or G behind it at will")
+    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]
+
+
+def _load_fuse(besides: str) -> type[Daemon]:
+    """Import what needs libfuse. Raises ``UsageError`` saying what is missing, and ``besides``."""
+    try:
+        import mfusepy
+
+        if mfusepy.fuse_version_major != 3:
+            raise OSError
+        from ..mount.fuse import Daemon
+    except ImportError:
+        raise UsageError(f"FUSE needs the package mfusepy: install mkfs-erofs-py[fuse]{besides}") from None
+    except (OSError, AttributeError):  # how mfusepy says that it finds no library that it can use
+        raise UsageError(f"FUSE needs libfuse 3: install your system's package fuse3{besides}") from None
+    if not os.path.exists("/dev/fuse"):
+        raise UsageError(f"FUSE is not available: there is no /dev/fuse{besides}")
+    return Daemon
+
+
+def _in_background(daemon: Daemon) -> None:
+    """Serve in a process of its own; return when everything is mounted. Raises ``MountError``."""
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        with open(reader, encoding="utf-8", errors="replace") as answer:
+            text = answer.read()
+        if text != _READY:
+            point, _, what = text.partition("\n")
+            raise MountError(point or "mount", what or "the daemon ended without a word")
+        return
+    status = 1
+    try:
+        os.close(reader)
+        os.setsid()
+
+        def ready() -> None:
+            with open(os.devnull, "r+b") as nothing:
+                for descriptor in (0, 1, 2):
+                    os.dup2(nothing.fileno(), descriptor)
+            os.write(writer, _READY.encode())
+            os.close(writer)
+
+        daemon.run(ready, lambda _: None)
+        status = 0
+    except MountError as error:
+        os.write(writer, f"{printable(error.path)}\n{error.what}".encode())
+    finally:
+        os._exit(status)  # what the parent still has to do is not ours to do as well
+
+
+_READY = "ready"
+
+
+def _print_statistics(points: Sequence[str]) -> None:
+    if not points:
+        raise UsageError("--stats: name the folders where images are mounted through FUSE")
+    for point in points:
+        try:
+            text = os.getxattr(point, STATISTICS).decode()
+        except OSError as error:
+            what = "no image is mounted through FUSE there" if error.errno in _NO_MOUNT else error.strerror
+            raise MountError(point, what or str(error)) from error
+        click.echo(_statistics_text(text))
+
+
+_NO_MOUNT = (errno.ENODATA, errno.ENOTSUP, errno.EPERM)
+
+
+def _statistics_text(text: str) -> str:
+    """Return the statistics as a table: a line for each image, and one for all together."""
+    facts = json.loads(text)
+    columns = list(facts["total"])
+    rows = [["", *(column.replace("_", " ") for column in columns)]]
+    for name, counters in [*facts["images"].items(), ("all", facts["total"])]:
+        rows.append([printable(name), *(str(counters[column]) for column in columns)])
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = [f"process {facts['pid']}, budget {facts['budget_bytes']} bytes; counts are pages of 4096 bytes"]
+    for row in rows:
+        lines.append(
+            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        )
+    return "\n".join(lines)

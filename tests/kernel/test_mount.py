@@ -1,0 +1,254 @@
+"""``mount``: real mounts, by the kernel's driver and through FUSE, equal the trees they were built from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mkfs_erofs_py.build import build_image
+from mkfs_erofs_py.mount.kernel import obstacle
+from mkfs_erofs_py.mount.points import STATISTICS, mounts_at
+from tests.support.requirements import lacking
+from tests.support.trees import compare_trees
+
+pytestmark = pytest.mark.kernel
+
+CLI = [sys.executable, "-c", "from mkfs_erofs_py.cli.main import run; run()"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    argv = [*CLI, *(str(argument) for argument in arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, env={**os.environ, **(env or {})})
+
+
+def mounted_below(folder: Path) -> list[str]:
+    with open("/proc/self/mountinfo") as lines:
+        return [line.split()[4] for line in lines if line.split()[4].startswith(str(folder))]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder below which everything is unmounted when the test ends."""
+    folder = tmp_path / "mnt"
+    folder.mkdir()
+    yield folder
+    for point in reversed(mounted_below(folder)):
+        subprocess.run(["umount", "--lazy", point], check=True)
+
+
+@pytest.fixture
+def fuse() -> None:
+    try:
+        import mfusepy  # noqa: F401
+    except (ImportError, OSError) as error:
+        lacking("fuse", f"FUSE cannot be used here: {error}")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        lacking("fuse", "there is no /dev/fuse that may be used here")
+    if os.geteuid() and shutil.which("fusermount3") is None:
+        lacking("fuse", "there is no fusermount3")
+
+
+@pytest.fixture
+def kernel() -> None:
+    reason = obstacle()
+    if reason is None and not os.path.exists("/dev/loop-control"):
+        reason = "there are no loop devices here"
+    if reason is not None:
+        lacking("kernel", reason)
+
+
+@pytest.fixture(scope="module")
+def image(sample_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    image = tmp_path_factory.mktemp("mount") / "sample.erofs"
+    build_image(image, sample_tree)
+    return image
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return two images with a common file of 3 MB, ``/common``, and one of their own, ``/own``."""
+    folder = tmp_path_factory.mktemp("pair")
+    images = []
+    for name in ("one", "two"):
+        tree = folder / name
+        tree.mkdir()
+        (tree / "common").write_bytes(b"".join(b"%d\n" % n for n in range(450_000)))
+        (tree / "own").write_text(name)
+        images.append(folder / f"{name}.erofs")
+        build_image(images[-1], tree)
+    return images
+
+
+@pytest.mark.usefixtures("fuse")
+def test_a_fuse_mount_equals_its_tree(image: Path, sample_tree: Path, place: Path) -> None:
+    done = command("mount", "--backend", "fuse", image, place)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert os.listdir(place) == ["sample.erofs"]
+    assert compare_trees(sample_tree, place / "sample.erofs") == []
+    facts = os.statvfs(place / "sample.erofs")
+    assert (facts.f_blocks * facts.f_bsize, facts.f_bfree, facts.f_namemax) == (image.stat().st_size, 0, 255)
+    with pytest.raises(OSError, match="Read-only"):
+        (place / "sample.erofs" / "new").touch()
+    subprocess.run(["umount", place], check=True)
+    assert os.listdir(place) == []
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_kernel_mount_equals_its_tree(image: Path, sample_tree: Path, place: Path) -> None:
+    done = command("mount", "--backend", "kernel", image, place)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert compare_trees(sample_tree, place / "sample.erofs") == []
+    shares = "inode_share" in Path("/proc/mounts").read_text()
+    assert shares or "mounted without sharing" in done.stderr
+    subprocess.run(["umount", "--recursive", place], check=True)
+    assert os.listdir(place) == []
+
+
+@pytest.mark.usefixtures("fuse")
+def test_fuse_mounts_share_and_outlive_each_other(pair: list[Path], place: Path) -> None:
+    points = [place / "a", place / "b"]
+    for point in points:
+        point.mkdir()
+    done = command("mount", "--backend=fuse", *(f"{image}={point}" for image, point in zip(pair, points, strict=True)))
+    assert (done.returncode, done.stderr) == (0, "")
+    whole = (points[0] / "common").read_bytes()
+    with open(points[1] / "common", "rb") as file:
+        half = file.read(len(whole) // 2)
+        subprocess.run(["umount", points[0]], check=True)
+        assert half + file.read() == whole
+    assert (points[1] / "own").read_text() == "two"
+    statistics = json.loads(os.getxattr(points[1], STATISTICS))
+    assert statistics["total"]["fills"] * 4096 < 1.5 * len(whole)
+    pages = -(-len(whole) // 4096)
+    assert statistics["images"][str(pair[1])]["hits"] >= pages // 2
+    shown = command("mount", "--stats", points[1])
+    assert shown.returncode == 0
+    assert f"process {statistics['pid']}" in shown.stdout
+    assert STATISTICS not in os.listxattr(points[1])
+    subprocess.run(["umount", points[1]], check=True)
+    gone(statistics["pid"])
+
+
+@pytest.mark.usefixtures("fuse")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_tell_counters_and_unmount(pair: list[Path], place: Path, number: int) -> None:
+    argv = [*CLI, "mount", "--backend=fuse", "--foreground", "--strict", *map(str, pair), str(place)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until(lambda: len(os.listdir(place)) == 2)
+            text = [(place / name / "common").read_bytes() for name in ("one.erofs", "two.erofs")]
+            assert text[0] == text[1]
+            process.send_signal(signal.SIGUSR1)
+            assert process.stderr is not None
+            said = [process.stderr.readline() for _ in range(5)]
+            assert said[0].startswith(f"process {process.pid}, budget 268435456 bytes")
+            assert said[4].startswith("all ")
+            process.send_signal(number)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+    assert mounted_below(place) == []
+
+
+@pytest.mark.parametrize("backend", ["kernel", "fuse"])
+def test_a_failure_leaves_nothing_mounted(
+    pair: list[Path], place: Path, tmp_path: Path, backend: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(backend)
+    good, bad = place / "good", tmp_path / "bad.erofs"
+    data = bytearray(pair[0].read_bytes())
+    data[1024 + 0x50 + 3] = 0x80  # a feature that nobody knows
+    bad.write_bytes(data)
+    good.mkdir()
+    for arguments in ([pair[0], bad, good], [f"{pair[0]}={good}", f"{bad}={place}"]):
+        done = command("mount", f"--backend={backend}", *arguments)
+        assert done.returncode == 1
+        assert str(bad) in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert mounted_below(place) == []
+
+
+@pytest.mark.usefixtures("kernel")
+def test_what_the_kernel_refuses_is_undone(pair: list[Path], place: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.erofs"
+    data = bytearray(pair[0].read_bytes())
+    data[1024 + 4] ^= 1  # the checksum: the library reads on, kernels do not mount
+    bad.write_bytes(data)
+    done = command("mount", "--backend=kernel", pair[0], bad, place)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"mkfs-erofs-py: {bad}: ")
+    assert mounted_below(place) == []
+
+
+@pytest.mark.usefixtures("fuse")
+def test_auto_uses_what_there_is(pair: list[Path], place: Path) -> None:
+    assert command("mount", pair[0], place).returncode == 0
+    assert (place / "one.erofs" / "own").read_text() == "one"
+    kinds = [kind for kind, _ in mounts_at(str(place))]
+    assert kinds == (["fuse.erofs"] if obstacle() is not None else ["tmpfs"])
+    again = command("mount", pair[0], place)
+    assert (again.returncode, again.stderr) == (1, f"mkfs-erofs-py: {place}: an image is mounted there already\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "name at least one image and the folder"),
+        (["IMAGE"], 2, "name at least one image and the folder"),
+        (["IMAGE", "/nonexistent"], 2, "/nonexistent: no such folder"),
+        (["IMAGE", "IMAGE"], 2, "is not a folder"),
+        (["/nonexistent", "DIR"], 2, "/nonexistent: No such file"),
+        (["IMAGE", "IMAGE", "DIR"], 2, "have the same mount point DIR/one.erofs"),
+        (["IMAGE=DIR", "IMAGE=DIR"], 2, "have the same mount point DIR"),
+        (["IMAGE=DIR", "IMAGE", "DIR"], 2, "a mount point of its own"),
+        (["--budget=lots", "IMAGE", "DIR"], 2, "--budget lots"),
+        (["--budget=1", "IMAGE", "DIR"], 2, "cannot hold a page"),
+        (["--stats"], 2, "name the folders"),
+        (["--stats", "DIR"], 1, "no image is mounted through FUSE there"),
+        (["/etc/passwd", "DIR"], 1, "not an EROFS image"),
+    ],
+)
+@pytest.mark.usefixtures("fuse")
+def test_bad_input_is_one_line_and_a_status(
+    pair: list[Path], place: Path, arguments: list[str], status: int, message: str
+) -> None:
+    def fill(text: str) -> str:
+        return text.replace("IMAGE", str(pair[0])).replace("DIR", str(place))
+
+    done = command("mount", "--backend=fuse", *map(fill, arguments))
+    assert done.returncode == status
+    assert fill(message) in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert mounted_below(place) == []
+
+
+def test_a_missing_package_is_named(pair: list[Path], place: Path, tmp_path: Path) -> None:
+    (tmp_path / "mfusepy.py").write_text("raise ImportError")
+    done = command("mount", "--backend=fuse", pair[0], place, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 2
+    assert "install mkfs-erofs-py[fuse]" in done.stderr
+    (tmp_path / "mfusepy.py").write_text("raise OSError('Unable to find libfuse')")
+    done = command("mount", "--backend=fuse", pair[0], place, env={"PYTHONPATH": str(tmp_path)})
+    assert "FUSE needs libfuse 3" in done.stderr
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never happened")
+
+
+def gone(pid: int) -> None:
+    until(lambda: not Path(f"/proc/{pid}").exists() or ") Z" in Path(f"/proc/{pid}/stat").read_text())
