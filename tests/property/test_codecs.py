@@ -103,7 +103,7 @@ def decode(spec: str, stream: bytes, size: int, *, partial: bool = False) -> byt
 
 @specs
 @given(parts=parts, room=outputs)
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_fill_encodes_a_prefix_within_the_room(spec: str, parts: Parts, room: int) -> None:
     source = assemble(parts)
     consumed, stream = fill(spec, source, room)
@@ -128,7 +128,7 @@ def test_fill_leaves_little_room_unused(spec: str, room: int) -> None:
 
 @specs
 @given(parts=parts)
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_fill_takes_all_that_fits(spec: str, parts: Parts) -> None:
     source = assemble(parts)
     consumed, stream = fill(spec, source[:50000], 65536)
@@ -146,7 +146,7 @@ def test_fill_takes_twelve_megabytes_of_zeros_at_once(spec: str) -> None:
 
 @specs
 @given(parts=parts, room=outputs)
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_piece_encodes_everything_or_nothing(spec: str, parts: Parts, room: int) -> None:
     source = assemble(parts)
     stream = piece(spec, source, room)
@@ -158,7 +158,7 @@ def test_piece_encodes_everything_or_nothing(spec: str, parts: Parts, room: int)
 
 @specs
 @given(parts=parts, other=parts, room=outputs)
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_output_depends_on_one_file_alone(spec: str, parts: Parts, other: Parts, room: int) -> None:
     source = assemble(parts)
     fresh = make_encoder(spec, max_pcluster=MAX_PCLUSTER)
@@ -176,7 +176,7 @@ def test_output_depends_on_one_file_alone(spec: str, parts: Parts, other: Parts,
 
 @specs
 @given(parts=parts, keep=st.floats(0, 1))
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_a_prefix_is_decoded_on_request_only(spec: str, parts: Parts, keep: float) -> None:
     source = assemble(parts)
     consumed, stream = fill(spec, source, 4096)
@@ -199,7 +199,7 @@ def test_a_prefix_is_decoded_on_request_only(spec: str, parts: Parts, keep: floa
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255))),
     cut=st.integers(0, 9),
 )
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_a_malformed_stream_is_corrupt_or_decodes_within_its_bound(
     spec: str, parts: Parts, changes: list[tuple[float, int]], cut: int
 ) -> None:
@@ -222,7 +222,7 @@ def test_a_malformed_stream_is_corrupt_or_decodes_within_its_bound(
 
 @specs
 @given(parts=parts)
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 def test_bytes_behind_a_stream_are_refused(spec: str, parts: Parts) -> None:
     source = assemble(parts)
     consumed, stream = fill(spec, source, 4096)
@@ -233,7 +233,7 @@ def test_bytes_behind_a_stream_are_refused(spec: str, parts: Parts) -> None:
 
 @pytest.mark.parametrize("algorithm", range(4))
 @given(stream=st.binary(max_size=100), size=st.integers(0, 200), partial=st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_noise_is_corrupt_or_decodes_to_the_size_asked_for(
     algorithm: int, stream: bytes, size: int, partial: bool
 ) -> None:

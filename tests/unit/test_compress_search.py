@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkfs_erofs_py.compress.search import FillSearch
@@ -66,6 +66,7 @@ def test_steady_data_takes_few_tries(name: str) -> None:
     costs=st.lists(st.sampled_from([0.01, 0.2, 0.4, 0.9, 1.1]), min_size=1, max_size=40),
     src_len=st.integers(1, 200_000),
 )
+@settings(deadline=None)
 def test_any_data_takes_a_bounded_number_of_tries(costs: list[float], src_len: int) -> None:
     ends = list(itertools.accumulate(costs))
 
