@@ -39,7 +39,11 @@ class _Worker:
 
     def __init__(self, slots: SlotMap) -> None:
         fd = os.memfd_create("mkfs-erofs-py")
-        os.ftruncate(fd, slots.size)
+        try:
+            os.ftruncate(fd, slots.size)
+        except OSError as error:  # a limit of file sizes (ulimit -f) counts for memory, too
+            os.close(fd)
+            raise ErofsError(f"cannot share {slots.size} bytes with a worker: {error.strerror}") from None
         jobs, self._jobs = os.pipe()
         with contextlib.suppress(OSError):
             # Room for the jobs of all slots: the walk of the tree should not wait for a worker to read them.
@@ -77,7 +81,9 @@ class _Worker:
         os.close(self._jobs)
         self._reader.join()
         self.view.release()
-        self.memory.close()
+        # After an error or interrupt, frames on their way out still hold parts; the memory goes with them.
+        with contextlib.suppress(BufferError):
+            self.memory.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from typing import Any, NoReturn
 
 import click
@@ -59,16 +60,43 @@ def main() -> None:
 
 
 class _Terminated(BaseException):
-    """SIGTERM arrived: unwind, so that nothing half-written stays."""
+    """SIGTERM or SIGHUP arrived (its number is the argument): unwind, so that nothing half-written stays."""
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise _Terminated
+def _terminate(number: int, _: object) -> NoReturn:
+    raise _Terminated(number)
+
+
+def _raise_again(lost: sys.UnraisableHookArgs) -> None:
+    """Send a signal again that arrived while some object was finalized, where nothing can be raised."""
+    match lost.exc_value:
+        case _Terminated(args=(number,)):
+            pass
+        case KeyboardInterrupt():
+            number = signal.SIGINT
+        case _:
+            sys.__unraisablehook__(lost)
+            return
+    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where the caller closed a standard stream: an image must not become descriptor 1."""
+    for fd, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - open for good
 
 
 def run(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 well, 1 the input is at fault, 2 usage or unreadable, 130 interrupted."""
-    signal.signal(signal.SIGTERM, _terminate)
+    _open_standard_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _terminate)
+    sys.unraisablehook = _raise_again
     sys.exit(_run(sys.argv[1:] if argv is None else argv))
 
 
@@ -85,8 +113,8 @@ def _run(argv: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", 130)
-    except _Terminated:
-        return _fail("terminated", 143)
+    except _Terminated as signalled:
+        return _fail("terminated", 128 + signalled.args[0])
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -122,9 +122,7 @@ def test_a_mounted_image_shows_its_source(
 
 @pytest.mark.reference
 @pytest.mark.parametrize("name", MATRIX)
-def test_the_reference_checker_accepts_it(
-    name: str, built: Built, reference_tool: Callable[[str], Path]
-) -> None:
+def test_the_reference_checker_accepts_it(name: str, built: Built, reference_tool: Callable[[str], Path]) -> None:
     tool = reference_tool("fsck.erofs")
     fsck(tool, built(name)[0], "--extract")
 
@@ -142,9 +140,7 @@ LARGE_BLOCKS = {
 
 
 @pytest.mark.parametrize("name", LARGE_BLOCKS)
-def test_blocks_larger_than_pages_read_as_the_source(
-    name: str, tree: Path, expected: Snapshot, tmp_path: Path
-) -> None:
+def test_blocks_larger_than_pages_read_as_the_source(name: str, tree: Path, expected: Snapshot, tmp_path: Path) -> None:
     # Neither a kernel with 4 KiB pages nor erofs-utils on such a machine takes these.
     build(tmp_path / "image", tree, **LARGE_BLOCKS[name])
     with Image.open(tmp_path / "image") as image:
