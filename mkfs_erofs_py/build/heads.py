@@ -259,18 +259,15 @@ def _label(node: Node) -> bytes:
 
 def kind(node: Node) -> str:
     """Return the name of a node's type, for reports."""
-    for test, name in _KINDS:
-        if test(node.mode):
-            return name
-    return "other"
+    return _KINDS[stat.S_IFMT(node.mode)]
 
 
-_KINDS = (
-    (stat.S_ISREG, "files"),
-    (stat.S_ISDIR, "directories"),
-    (stat.S_ISLNK, "symlinks"),
-    (stat.S_ISCHR, "devices"),
-    (stat.S_ISBLK, "devices"),
-    (stat.S_ISFIFO, "fifos"),
-    (stat.S_ISSOCK, "sockets"),
-)
+_KINDS = {
+    stat.S_IFREG: "files",
+    stat.S_IFDIR: "directories",
+    stat.S_IFLNK: "symlinks",
+    stat.S_IFCHR: "devices",
+    stat.S_IFBLK: "devices",
+    stat.S_IFIFO: "fifos",
+    stat.S_IFSOCK: "sockets",
+}

@@ -29,7 +29,7 @@ __all__ = ["BuildOptions", "IndexForm", "Profile", "TimePolicy", "resolve"]
 
 #: Encoded extents: bytes of content a piece holds where ``-C`` does not say, and the least it may say.
 #: Smaller pieces cost more in lost context than the index saves.
-_EXTENT_PIECE, _EXTENT_PIECE_MIN = 65536, 16384
+_EXTENT_PIECE, _EXTENT_PIECE_MIN = 65536, 8192
 #: Large contents are packed in segments, each by any worker. A segment is large enough that what is
 #: lost at its end (half a block, and the compressor's context) does not show.
 _SEGMENT, _SEGMENT_PCLUSTERS = 4 << 20, 8

@@ -18,7 +18,7 @@ import os
 import pickle
 import sys
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from ..compress import Encoder, make_encoder
 from ..errors import ErofsError, SourceError
@@ -85,8 +85,7 @@ class SegmentJob:
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """What became of a content or segment.
 
     ``form`` is `FLAT` or `PIECES`, ``pieces`` the packer's words (native order), ``offset`` and ``length`` where its
@@ -131,7 +130,7 @@ class _Worker:
         results = []
         for content, size in job.files:
             with content.open() as file:
-                self._read(file, at, size, content.label)
+                self._read(file, at, size, content)
             hasher = new_hasher(self._digest)
             hasher.update(self._view[at : at + size])
             packed = self._pack(hasher.digest(), at, size, out)
@@ -149,7 +148,7 @@ class _Worker:
         pieces, length = self._packer.pack(self._address + at, job.size, self._address + out, job.final)
         return [Packed(b"", PIECES, pieces.tobytes(), out, length)]
 
-    def _read(self, file: BinaryIO, at: int, size: int, label: bytes) -> None:
+    def _read(self, file: BinaryIO, at: int, size: int, content: Content) -> None:
         done = 0
         while done <= size:
             count = file.readinto(self._view[at + done : at + size + 1])  # type: ignore[attr-defined]
@@ -157,7 +156,7 @@ class _Worker:
                 break
             done += count
         if done != size:
-            raise SourceError(label, "changed its size while it was read; build again when it is at rest")
+            raise SourceError(content.label, "changed its size while it was read; build again when it is at rest")
 
     def _pack(self, digest: bytes, at: int, size: int, out: int) -> Packed:
         if self._packer is not None and size > self._hopeless:
