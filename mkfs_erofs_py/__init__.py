@@ -13,8 +13,12 @@ Read
     ...     text = image.read("/etc/os-release")
 
 Share
-    >>> from mkfs_erofs_py import PageCache
-    >>> cache = PageCache(budget=256 << 20)                                                # doctest: +SKIP
+    >>> from mkfs_erofs_py import PageCache, Vfs
+    >>> with Vfs(PageCache(budget=256 << 20)) as vfs:                                      # doctest: +SKIP
+    ...     images = [vfs.mount(Image.open(path), path) for path in ("a.erofs", "b.erofs")]
+    ...     for image in images:  # the second reads the pages that the first has filled
+    ...         print(len(image.open(image.lookup(b"/usr/bin/env")).read(0, 1 << 20)))
+    ...     print(vfs.cache.counters())
 
 Every error raised on purpose is an `ErofsError`; `mkfs_erofs_py.errors` draws the tree.
 """
@@ -27,9 +31,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .build import BuildOptions, BuildSummary, TimePolicy, build_image
     from .errors import (
+        CacheFullError,
         CorruptError,
         ErofsError,
         ImageError,
+        MountError,
         OutOfBoundsError,
         OutputError,
         SourceError,
@@ -37,17 +43,21 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from .pagecache import PageCache
+    from .mount import Vfs, measure, predict, profile_image
+    from .pagecache import Advice, PageCache
     from .read import Image, Inode
 
 __all__ = [
+    "Advice",
     "BuildOptions",
     "BuildSummary",
+    "CacheFullError",
     "CorruptError",
     "ErofsError",
     "Image",
     "ImageError",
     "Inode",
+    "MountError",
     "OutOfBoundsError",
     "OutputError",
     "PageCache",
@@ -56,7 +66,11 @@ __all__ = [
     "UnreadableError",
     "UnsupportedError",
     "UsageError",
+    "Vfs",
     "build_image",
+    "measure",
+    "predict",
+    "profile_image",
 ]
 
 __version__ = "0.1.0"
@@ -69,6 +83,11 @@ _HOMES = {
     "build_image": "build",
     "Image": "read",
     "Inode": "read",
+    "Vfs": "mount",
+    "measure": "mount",
+    "predict": "mount",
+    "profile_image": "mount",
+    "Advice": "pagecache",
     "PageCache": "pagecache",
 }
 

@@ -1,6 +1,6 @@
 """Images as file systems over one shared page cache, and what sharing it saves."""
 
-from .measure import Range, measure, parse_ranges
+from .measurement import Range, measure, parse_ranges
 from .saving import Answer, Profile, Saving, TopFile, predict, profile_image
 from .vfs import FileSystemFacts, MountedImage, Vfs
 

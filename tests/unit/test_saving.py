@@ -185,6 +185,14 @@ def test_ranges_are_counted_page_by_page() -> None:
     assert answer.pairs[0].with_bytes == 4 * KB * (pages + 1)
 
 
+def test_images_larger_than_the_machine_are_measured_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = fleet(FakeImage([marked(300000, A), marked(5, B)]), FakeImage([marked(300000, A), marked(90000)]))
+    expected = measure(images)
+    monkeypatch.setattr("mkfs_erofs_py.mount.measurement._room", lambda: 20 * 4096)
+    monkeypatch.setattr("mkfs_erofs_py.mount.measurement.WINDOW", 4 * 4096)
+    assert measure(images) == expected
+
+
 def test_a_path_that_no_image_has_is_an_error() -> None:
     with pytest.raises(UnreadableError, match="/9: is in none of the images"):
         measure(fleet(FakeImage([marked(1)])), [Range(b"/9")])

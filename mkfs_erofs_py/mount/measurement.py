@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,9 @@ THREADS = 2
 
 BATCH = 64
 """Files handed to a reader at a time, so that handing over costs little beside reading."""
+
+WINDOW = 64 << 20
+"""Bytes of a file looked at, and so pinned, at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class _File:
     inode: Inode
     fingerprint: bytes | None
     ranges: list[tuple[int, int]] = field(default_factory=list)
-    pages: int = 0  # a bit map of the pages that reading it alone leaves in the cache
+    pages: int = 0  # a bit map of the pages that were read
 
 
 def measure(
@@ -87,16 +91,15 @@ def measure(
     files = [_everything(image) for _, image in images] if ranges is None else _named(images, ranges)
     without = []
     for image, chosen in zip(images, files, strict=True):
-        with Vfs(PageCache(), share=False, owns=False) as alone:
+        with Vfs(PageCache(_room()), share=False, owns=False) as alone:
             handles = _read(alone, [image], [chosen], ranges is None)
-            for file, handle in zip(chosen, handles[0], strict=True):
-                file.pages = handle.resident_pages()
-            without.append(alone.cache.counters().resident_bytes)
+            without.append(_held(alone.cache, [_pages_by_mapping(chosen, handles[0])]))
     refusals: list[str] = []
-    with Vfs(PageCache(strict=strict, warn=refusals.append), kernel_rules=True, owns=False) as together:
+    cache = PageCache(_room(), strict=strict, warn=refusals.append)
+    with Vfs(cache, kernel_rules=True, owns=False) as together:
         handles = _read(together, images, files, ranges is None)
         maps = [_pages_by_mapping(*of_one) for of_one in zip(files, handles, strict=True)]
-        with_all = together.cache.counters().resident_bytes
+        with_all = _held(cache, maps)
     for refusal in refusals:
         warn(refusal)
     names = [name for name, _ in images]
@@ -124,6 +127,23 @@ def _pages_by_mapping(files: Iterable[_File], handles: Iterable[CachedFile]) -> 
     for file, handle in zip(files, handles, strict=True):
         pages[handle.mapping] = pages.get(handle.mapping, 0) | file.pages
     return pages
+
+
+def _room() -> int:
+    """Return the budget: half the machine's memory, so that one huge file does not take it all."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _held(cache: PageCache, maps: Iterable[dict[Hashable, int]]) -> int:
+    """Return the bytes that ``cache`` holds now, or, where it had to evict some, those it would hold."""
+    counters = cache.counters()
+    if not counters.evictions:
+        return counters.resident_bytes
+    merged: dict[Hashable, int] = {}
+    for pages in maps:
+        for mapping, read in pages.items():
+            merged[mapping] = merged.get(mapping, 0) | read
+    return _bytes(merged)
 
 
 def _bytes(pages: dict[Hashable, int]) -> int:
@@ -183,8 +203,20 @@ def _read_batch(batch: Sequence[tuple[str, _File, CachedFile]], whole: bool) -> 
     for name, file, handle in batch:
         handle.advise(Advice.SEQUENTIAL if whole else Advice.RANDOM)
         try:
+            file.pages = 0
             for offset, length in file.ranges or ((0, handle.size),):
-                handle.views(offset, length)
+                file.pages |= _read_range(handle, offset, min(offset + length, handle.size))
         except ImageError as error:
             error.path = error.path or f"{name}:{printable(file.path)}"
             raise
+
+
+def _read_range(handle: CachedFile, offset: int, end: int) -> int:
+    """Look at the bytes from ``offset`` to ``end``; return a bit map of the pages they lie in."""
+    pages = 0
+    while offset < end:
+        got = sum(map(len, handle.views(offset, min(WINDOW, end - offset))))
+        first, stop = offset // PAGE, -(-(offset + got) // PAGE)
+        pages |= ((1 << (stop - first)) - 1) << first
+        offset += got
+    return pages
