@@ -24,6 +24,7 @@ _COMMANDS = {
     "build": "Write a directory to a fingerprinted, compressed EROFS image.",
     "dedup": "Tell what sharing page cache among images would save, reading no file.",
     "mount": "Mount images that share page cache, by the kernel or through FUSE.",
+    "umount": "Undo what mount did.",
     "share": "Read images through one shared page cache and show what sharing saves.",
     "ls": "List what is inside an image.",
     "cat": "Write files of an image to standard output.",

@@ -58,8 +58,8 @@ def command(
 ) -> None:
     """Mount IMAGEs, each as a folder of its file's name in DIR, or at a MOUNTPOINT of its own.
 
-    Equal files share page cache: in the kernel from Linux 7.0 on, through FUSE with any. `umount` undoes it
-    (`umount -R DIR` for a DIR that the kernel's driver serves).
+    Equal files share page cache: in the kernel from Linux 7.0 on, through FUSE with any. The command
+    umount undoes it, and so does the system's (`umount -R DIR` where the kernel's driver serves a DIR).
 
     Fingerprints are believed unless --strict is given: mount images of one trusted source in one domain.
     """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import MountError, UsageError, printable
 
-__all__ = ["OURS", "STATISTICS", "Place", "mounts_at", "places"]
+__all__ = ["OURS", "STATISTICS", "Place", "mounts_at", "ours_below", "places"]
 
 OURS = "mkfs-erofs-py"
 """What our own mounts call their source: that of the folder which holds several images."""
@@ -72,12 +72,24 @@ def _folder(path: str) -> str:
 
 def mounts_at(point: str) -> list[tuple[str, str]]:
     """Return (type, source) of what is mounted at ``point`` itself, the topmost last."""
-    found = []
+    return [(kind, source) for where, kind, source in _mounts() if where == point]
+
+
+def ours_below(point: str) -> list[tuple[str, str]]:
+    """Return (mount point, type) of what ``mount`` made at ``point`` or below it, in the order of mounting."""
+    below = os.path.join(point, "")
+    return [
+        (where, kind)
+        for where, kind, source in _mounts()
+        if (where == point or where.startswith(below)) and (kind == "erofs" or source == OURS)
+    ]
+
+
+def _mounts() -> Iterator[tuple[str, str, str]]:
+    """Yield (mount point, type, source) of everything mounted, in the order of mounting."""
     with open("/proc/self/mountinfo", "rb") as lines:
         for line in lines:
             before, _, after = line.rstrip(b"\n").partition(b" - ")
             where = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), before.split(b" ")[4])
-            if where == os.fsencode(point):
-                kind, source = after.split(b" ")[:2]
-                found.append((os.fsdecode(kind), os.fsdecode(source)))
-    return found
+            kind, source = after.split(b" ")[:2]
+            yield os.fsdecode(where), os.fsdecode(kind), os.fsdecode(source)

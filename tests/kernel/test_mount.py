@@ -190,6 +190,24 @@ def test_what_the_kernel_refuses_is_undone(pair: list[Path], place: Path, tmp_pa
     assert mounted_below(place) == []
 
 
+@pytest.mark.parametrize("backend", ["kernel", "fuse"])
+def test_umount_undoes_it(pair: list[Path], place: Path, backend: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(backend)
+    (place / "a b").mkdir()
+    assert command("mount", f"--backend={backend}", *pair, place / "a b").returncode == 0
+    with open(place / "a b" / "two.erofs" / "own"):
+        busy = command("umount", place)
+        assert busy.returncode == 1
+        assert "cannot be unmounted" in busy.stderr
+        assert busy.stderr.count("\n") == 1
+    done = command("umount", place)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert mounted_below(place) == []
+    again = command("umount", place)
+    assert again.returncode == 1
+    assert again.stderr == f"mkfs-erofs-py: {place}: nothing that mount made is mounted there\n"
+
+
 @pytest.mark.usefixtures("fuse")
 def test_auto_uses_what_there_is(pair: list[Path], place: Path) -> None:
     assert command("mount", pair[0], place).returncode == 0
