@@ -45,9 +45,7 @@ def kernel_mount() -> Iterator[KernelMount]:
     """
     with ExitStack() as stack:
 
-        def mount(
-            image: str | os.PathLike[str], options: str = "", *, since: tuple[int, int] = (5, 4)
-        ) -> Path:
+        def mount(image: str | os.PathLike[str], options: str = "", *, since: tuple[int, int] = (5, 4)) -> Path:
             try:
                 mounts.check_kernel(since)
             except UnavailableError as error:

@@ -12,11 +12,11 @@ import ctypes
 from collections.abc import Callable
 from ctypes import c_ssize_t, c_void_p, py_object
 
-from mkfs_erofs_py.compress import deflate, lz4, microlzma, zstd
-from mkfs_erofs_py.compress.protocol import Encoder, strip_padding, window_of
-from mkfs_erofs_py.compress.spec import CompressorSpec, parse_compressor
-from mkfs_erofs_py.errors import CorruptError, UnsupportedError
-from mkfs_erofs_py.ondisk.constants import MAX_DECODED, MAX_ENCODED, Algorithm
+from ..errors import CorruptError, UnsupportedError
+from ..ondisk.constants import MAX_DECODED, MAX_ENCODED, Algorithm
+from . import deflate, lz4, microlzma, zstd
+from .protocol import Encoder, strip_padding, window_of
+from .spec import CompressorSpec, parse_compressor
 
 __all__ = [
     "CompressorSpec",

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from mkfs_erofs_py.errors import UnsupportedError
+from ..errors import UnsupportedError
 
 __all__ = ["Prototypes", "bind", "extension_files", "shared_library"]
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from ctypes import c_char_p, c_int, c_uint, c_ulong, c_void_p
 from types import SimpleNamespace
 
-from mkfs_erofs_py.compress.clib import bind, shared_library
-from mkfs_erofs_py.compress.search import FillSearch
-from mkfs_erofs_py.errors import CorruptError
-from mkfs_erofs_py.ondisk.constants import Algorithm
-from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
+from ..errors import CorruptError
+from ..ondisk.constants import Algorithm
+from ..ondisk.superblock import AlgorithmRecord
+from .clib import bind, shared_library
+from .search import FillSearch
 
 __all__ = ["MAX_WINDOW", "MIN_WINDOW", "DeflateEncoder", "decompress_to"]
 

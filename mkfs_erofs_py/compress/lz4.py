@@ -14,10 +14,10 @@ import weakref
 from ctypes import c_int, c_void_p
 from types import SimpleNamespace
 
-from mkfs_erofs_py.compress.clib import bind, extension_files, shared_library
-from mkfs_erofs_py.errors import CorruptError
-from mkfs_erofs_py.ondisk.constants import Algorithm
-from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
+from ..errors import CorruptError
+from ..ondisk.constants import Algorithm
+from ..ondisk.superblock import AlgorithmRecord
+from .clib import bind, extension_files, shared_library
 
 __all__ = ["MAX_DISTANCE", "Lz4Encoder", "Lz4HcEncoder", "decompress_to"]
 

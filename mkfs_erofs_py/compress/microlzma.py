@@ -17,10 +17,10 @@ from collections.abc import Callable
 from ctypes import c_int, c_size_t, c_ubyte, c_uint32, c_uint64, c_void_p
 from types import SimpleNamespace
 
-from mkfs_erofs_py.compress.clib import bind, shared_library
-from mkfs_erofs_py.errors import CorruptError, UsageError
-from mkfs_erofs_py.ondisk.constants import Algorithm
-from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
+from ..errors import CorruptError, UsageError
+from ..ondisk.constants import Algorithm
+from ..ondisk.superblock import AlgorithmRecord
+from .clib import bind, shared_library
 
 __all__ = ["MAX_WINDOW", "MIN_WINDOW", "MicroLzmaEncoder", "decompress_to"]
 

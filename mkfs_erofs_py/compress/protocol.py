@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mkfs_erofs_py.ondisk.constants import Algorithm
-from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
+from ..ondisk.constants import Algorithm
+from ..ondisk.superblock import AlgorithmRecord
 
 __all__ = ["Encoder", "strip_padding", "window_of"]
 

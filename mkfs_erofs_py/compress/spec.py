@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mkfs_erofs_py.compress import deflate, microlzma, zstd
-from mkfs_erofs_py.errors import UsageError
-from mkfs_erofs_py.ondisk.constants import Algorithm
+from ..errors import UsageError
+from ..ondisk.constants import Algorithm
+from . import deflate, microlzma, zstd
 
 __all__ = ["CompressorSpec", "parse_compressor"]
 

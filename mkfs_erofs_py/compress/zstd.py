@@ -10,11 +10,11 @@ import weakref
 from ctypes import c_char_p, c_int, c_size_t, c_ulonglong, c_void_p
 from types import SimpleNamespace
 
-from mkfs_erofs_py.compress.clib import bind, extension_files, shared_library
-from mkfs_erofs_py.compress.search import FillSearch
-from mkfs_erofs_py.errors import CorruptError, UsageError
-from mkfs_erofs_py.ondisk.constants import Algorithm
-from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
+from ..errors import CorruptError, UsageError
+from ..ondisk.constants import Algorithm
+from ..ondisk.superblock import AlgorithmRecord
+from .clib import bind, extension_files, shared_library
+from .search import FillSearch
 
 __all__ = ["MAX_WINDOW", "MIN_WINDOW", "ZstdEncoder", "decompress_to", "frame_window"]
 

@@ -41,9 +41,7 @@ def mirror(folder: Path = SOURCES) -> str:
         for address in found:
             if re.search(r"/debian/?$", address):
                 return str(address).rstrip("/")
-    raise UnavailableError(
-        "no Debian source in /etc/apt; set DEBIAN_MIRROR to the address of a Debian mirror"
-    )
+    raise UnavailableError("no Debian source in /etc/apt; set DEBIAN_MIRROR to the address of a Debian mirror")
 
 
 class Archive:
@@ -52,9 +50,7 @@ class Archive:
     def __init__(self, folder: Path, suites: Sequence[str]) -> None:
         for tool in ("apt-get", "apt-cache", "dpkg-deb"):
             if shutil.which(tool) is None:
-                raise UnavailableError(
-                    f"{tool} is missing: packages can only be fetched on Debian and its kin"
-                )
+                raise UnavailableError(f"{tool} is missing: packages can only be fetched on Debian and its kin")
         if not KEYRING.is_file():
             raise UnavailableError(f"{KEYRING} is missing: install debian-archive-keyring")
         self.folder = folder
@@ -110,7 +106,5 @@ class Archive:
         argv = [command[0], "-qq", *(f"-o{key}={value}" for key, value in options.items()), *command[1:]]
         done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
-            raise UnavailableError(
-                f"{' '.join(command[:2])} failed: {done.stderr.strip() or done.stdout.strip()}"
-            )
+            raise UnavailableError(f"{' '.join(command[:2])} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout

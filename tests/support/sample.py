@@ -66,9 +66,7 @@ def _files(folder: Path, rng: random.Random) -> None:
     # Compressible and incompressible stretches by turns, unaligned: clusters of every kind in one file.
     _put(
         folder / "mixed",
-        b"".join(
-            f(n) for n in (9_001, 70_001, 130_003) for f in (lambda n: _text(rng, n), rng.randbytes, bytes)
-        ),
+        b"".join(f(n) for n in (9_001, 70_001, 130_003) for f in (lambda n: _text(rng, n), rng.randbytes, bytes)),
     )
     for copy in ("same-1", "same-2"):
         _put(folder / copy, _text(random.Random(7), 200_001))
@@ -185,9 +183,7 @@ def _attributes(folder: Path, rng: random.Random, left_out: list[str]) -> None:
     attach("symlink", "trusted.note", b"on a symlink")
     attach("security", "security.note", b"label\0")
     attach("capability", "security.capability", _capability(1 << 13))
-    attach(
-        "acl", "system.posix_acl_access", _acl((1, 6, -1), (2, 4, 1234), (4, 4, -1), (16, 6, -1), (32, 4, -1))
-    )
+    attach("acl", "system.posix_acl_access", _acl((1, 6, -1), (2, 4, 1234), (4, 4, -1), (16, 6, -1), (32, 4, -1)))
     for kind in ("access", "default"):
         attach(
             "directory",

@@ -103,17 +103,13 @@ def differences(expected: Snapshot, found: Snapshot) -> list[str]:
     return lines
 
 
-def compare_trees(
-    expected: AnyPath, found: AnyPath, *, ignore_xattrs: Collection[str] = (FINGERPRINT,)
-) -> list[str]:
+def compare_trees(expected: AnyPath, found: AnyPath, *, ignore_xattrs: Collection[str] = (FINGERPRINT,)) -> list[str]:
     """Return how the tree ``found`` differs from ``expected``, one line for each difference.
 
     Compared are names, kinds, content, modes, owners, nanosecond mtimes, hard links, device numbers,
     symlink targets and extended attributes.
     """
-    return differences(
-        snapshot(expected, ignore_xattrs=ignore_xattrs), snapshot(found, ignore_xattrs=ignore_xattrs)
-    )
+    return differences(snapshot(expected, ignore_xattrs=ignore_xattrs), snapshot(found, ignore_xattrs=ignore_xattrs))
 
 
 def _walk(root: bytes) -> Iterator[tuple[bytes, bytes, os.stat_result]]:

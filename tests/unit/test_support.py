@@ -62,9 +62,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
 
 
 @pytest.mark.parametrize(("change", "seen"), CHANGES.values(), ids=CHANGES.keys())
-def test_compare_trees_names_what_differs(
-    tmp_path: Path, change: Callable[[Path], object], seen: set[str]
-) -> None:
+def test_compare_trees_names_what_differs(tmp_path: Path, change: Callable[[Path], object], seen: set[str]) -> None:
     expected, found = small_tree(tmp_path / "a"), small_tree(tmp_path / "b")
     change(found)
     assert {line.split(" is ")[0] for line in compare_trees(expected, found)} == seen
