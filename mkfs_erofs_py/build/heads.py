@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import SourceError, UsageError
+from ..errors import SourceError, UsageError, printable
 from ..fingerprint import DIGEST_SIZE, value
 from ..ondisk.constants import FINGERPRINT_NAME
 from ..ondisk.inode import COMPACT_SIZE, EXTENDED_SIZE
@@ -180,10 +180,10 @@ def make_heads(root: Node, options: BuildOptions, profile: Profile) -> Heads:
     blank = bytes(DIGEST_SIZE)
     for number, node in enumerate(nodes):
         if node.xattrs:
-            _check_xattrs(node, profile)
+            _check_xattrs(root, node, profile)
         heads.xattr_sizes[number] = size = len(heads.xattr_area(node, blank))
         if size > _MAX_AREA:
-            raise SourceError(_label(node), f"extended attributes take {size} bytes; at most {_MAX_AREA} fit")
+            raise SourceError(_label(root, node), f"extended attributes take {size} bytes; at most {_MAX_AREA} fit")
         heads.extended[number] = _extended(heads, number)
     return heads
 
@@ -244,17 +244,26 @@ def _shared(nodes: Sequence[Node], options: BuildOptions, profile: Profile) -> d
     return shared
 
 
-def _check_xattrs(node: Node, profile: Profile) -> None:
+def _check_xattrs(root: Node, node: Node, profile: Profile) -> None:
     for name, content in node.xattrs:
         if len(content) > MAX_VALUE:
-            raise SourceError(_label(node), f"xattr {name!r} has {len(content)} bytes; at most {MAX_VALUE} fit")
+            raise SourceError(
+                _label(root, node), f"xattr {printable(name)} has {len(content)} bytes; at most {MAX_VALUE} fit"
+            )
         parts = split_name(name, profile.prefixes)
         if parts and len(parts[1]) > MAX_SUFFIX:
-            raise SourceError(_label(node), f"xattr name {name!r} is too long")
+            raise SourceError(_label(root, node), f"xattr name {printable(name)} is too long")
 
 
-def _label(node: Node) -> bytes:
-    return node.content.label if node.content else node.target or b"a directory or special file"
+def _label(root: Node, wanted: Node) -> bytes:
+    """Return a node's path below the source. Nodes do not know their names, so this searches."""
+    stack = [(b"", root)]
+    while stack:
+        path, node = stack.pop()
+        if node is wanted:
+            return path or b"."
+        stack.extend((path + b"/" + name, child) for name, child in node.children)
+    raise AssertionError("a node outside its tree")
 
 
 def kind(node: Node) -> str:

@@ -26,7 +26,7 @@ __all__ = ["INODE_SLOT", "Plan", "inline_room", "make_plan", "names"]
 #: Inodes lie on multiples of this many bytes; their numbers count it.
 INODE_SLOT = 32
 #: Inodes whose tail did not fit their turn's block and wait for the next, at most.
-_WAITING = 64
+_WAITING = 32
 #: `Plan.tails`: no inline tail.
 NO_TAIL = 0
 
