@@ -72,7 +72,8 @@ class ExtentIndex:
     def _find(self, pos: int) -> tuple[int, int]:
         """Return the number of the record that covers byte ``pos`` (-1: none before it) and its implied address."""
         if self._record > 8:
-            low, high = 0, self._count
+            # From the beginning every record is seen, also where several claim it.
+            low, high = 0, self._count if pos else min(self._count, 1)
             while low < high:
                 middle = (low + high) // 2
                 if self._load(middle, 1, 0)[0][0] <= pos:
