@@ -88,6 +88,10 @@ def emit_metadata(plan: Plan, spool: Spool, output: Output) -> bytes:
     pending += bytes(plan.end - output.position - len(pending))
     hasher.update(pending)
     output.append(pending)
+    if plan.heads.profile.fingerprint_entry is None:
+        # Without fingerprints nothing in the metadata tells one content from another of the same size.
+        for stored in plan.stored.values():
+            hasher.update(stored.digest)
     return hasher.digest()
 
 

@@ -104,9 +104,14 @@ class FileContent:
             fd = open_below(self.root, self.place.path(), _OPEN_FILE)
         except OSError as error:
             raise SourceError(self.label, f"cannot be read: {error.strerror}") from None
+        try:
+            # Before anything else is done with it: it may have become a directory.
+            self._check(fd)
+        except BaseException:
+            os.close(fd)
+            raise
         with io.FileIO(fd, "rb") as file:
             try:
-                self._check(fd)
                 yield file
                 self._check(fd)
             except OSError as error:
