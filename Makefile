@@ -10,7 +10,7 @@ IMAGE  := $(OUT)/example.erofs
 SRC    ?= /usr/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint reference clean
+.PHONY: help run test lint reference fuzz clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -33,6 +33,11 @@ lint: $(VENV)/.installed-dev ## ruff and mypy
 
 reference: $(VENV)/.installed-dev ## fetch erofs-utils 1.9 into the cache, for the tests that compare with it
 	$(BIN)/python -m tests.support.reference
+
+fuzz: $(VENV)/.installed-dev ## feed the reader mutated images until one does harm (SECONDS=, default 60)
+	$(BIN)/pip install --quiet 'atheris>=2.3'
+	@mkdir -p .cache/fuzz
+	$(BIN)/python -m tests.fuzz.fuzz_read -max_total_time=$(or $(SECONDS),60) -rss_limit_mb=512 -timeout=10 .cache/fuzz
 
 clean: ## remove what was made (the cache stays)
 	rm -rf $(VENV) $(OUT)

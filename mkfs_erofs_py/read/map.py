@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from ..errors import OutOfBoundsError
 from ..ondisk.constants import SUPERBLOCK_OFFSET, Compat, FileType, Incompat
 from ..ondisk.device import SLOT_SIZE
 from ..ondisk.superblock import unpack_algorithms
@@ -46,6 +47,8 @@ def image_map(image: Image) -> Iterator[Region]:
     """
     known: dict[tuple[int, int], Region] = {}
     for region in _regions(image):
+        if region.end > image.size:
+            raise OutOfBoundsError(f"{region.what} reaches past the image's end", region.start)
         if region.end > region.start:
             key = region.start, region.end
             first = known.get(key)
@@ -132,6 +135,8 @@ def _inode(image: Image, path: bytes, inode: Inode) -> Iterator[Region]:
     for extent in image.extents(inode):
         if extent.device or extent.kind in (Kind.HOLE, Kind.FRAGMENT):
             continue
+        if image.devices and extent.address >= image.size:
+            continue  # an address of the unified space that an extra device holds
         kind = Kind(extent.kind)
         what = noun if kind == Kind.RAW else f"{noun}, {kind.name.lower()}"
         if not inode.in_metabox and extent.address < inode.body + _SCAN and extent.address >= inode.body:
