@@ -208,7 +208,11 @@ class DataReader:
         """
         _, length, kind, device, address, stored, partial = extent
         volume = self._volume
-        data = bytes(self._stored(device, address, stored))
+        whole = volume.single
+        if whole is not None and not device and address + stored <= len(whole):
+            data = bytes(whole[address : address + stored])
+        else:
+            data = bytes(self._stored(device, address, stored))
         if volume.padding_in_front or kind != Kind.LZ4:
             if not data[0]:
                 data = data.lstrip(b"\0")

@@ -322,6 +322,10 @@ class Image:
         """
         return self._xattrs.fingerprint(self._inode(target))
 
+    def xattrs_and_fingerprint(self, target: Target) -> tuple[dict[bytes, bytes], bytes | None]:
+        """Return `xattrs` and `fingerprint` of one inode, for the price of one."""
+        return self._xattrs.all_and_fingerprint(self._inode(target, follow=False))
+
     def fingerprints(self) -> Iterator[tuple[bytes, Inode, bytes | None]]:
         """Yield ``(path, inode, fingerprint)`` of every non-empty regular file, each inode once. Reads no file data."""
         for path, inode in self.inodes():

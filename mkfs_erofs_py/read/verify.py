@@ -68,11 +68,11 @@ def check(
     """
     done = Checked(inode.nid, inode.size)
     try:
-        image.xattrs(inode)
+        _, stored = image.xattrs_and_fingerprint(inode)
         if inode.is_symlink:
             image.readlink(inode)
         if inode.is_file:
-            _check_file(image, path, inode, algorithms, compare, done)
+            _check_file(image, path, inode, stored if inode.size else None, algorithms, compare, done)
         if inode.is_file or inode.is_dir:
             _check_padding(image, inode)
     except ImageError as error:
@@ -84,11 +84,11 @@ def _check_file(
     image: Image,
     path: bytes,
     inode: Inode,
+    stored: bytes | None,
     algorithms: Iterable[str],
     compare: Callable[[Buffer], None] | None,
     done: Checked,
 ) -> None:
-    stored = image.fingerprint(inode) if inode.size else None
     hashers = {algorithm: new_hasher(algorithm) for algorithm in algorithms}
     claim = digest = None
     if stored is not None:

@@ -62,6 +62,8 @@ class Volume:
         self.slots = self._slots()
         self._id_mask = (1 << len(self.slots).bit_length()) - 1
         self._whole = image.whole
+        #: The whole image, where it is mapped and no address can mean another device.
+        self.single = image.whole if not self.slots else None
         self._size = image.size
         #: The metabox's data; set by `Image`, which can read files.
         self.metabox: ReadAt | None = None

@@ -118,25 +118,34 @@ class XattrReader:
 
     def all(self, inode: Inode) -> dict[bytes, bytes]:
         """Return what ``listxattr`` and ``getxattr`` show: full names to values; of equal names the first."""
+        return self.all_and_fingerprint(inode)[0]
+
+    def all_and_fingerprint(self, inode: Inode) -> tuple[dict[bytes, bytes], bytes | None]:
+        """Return `all` and `fingerprint` of one inode, for the price of one."""
         found: dict[bytes, bytes] = {}
+        fingerprint = None
         for entry in self.entries(inode):
             prefixes = self.prefixes if entry.index & LONG_PREFIX_FLAG else ()
             name = full_name(entry.index, entry.suffix, prefixes)
             if name is not None:
                 found.setdefault(name, entry.value)
-        return found
+            if fingerprint is None and self._is_fingerprint(entry):
+                fingerprint = entry.value
+        return found, fingerprint
 
     def fingerprint(self, inode: Inode) -> bytes | None:
         """Return the value of the attribute that the superblock announces, else of one of the known names."""
         if not inode.xattr_size:
             return None
         for entry in self.entries(inode):
-            if entry.index == self._announced:
-                if not entry.suffix:
-                    return entry.value
-            elif self._announced is None and self._name(entry) in (FINGERPRINT_NAME, _HIDDEN_FINGERPRINT):
+            if self._is_fingerprint(entry):
                 return entry.value
         return None
+
+    def _is_fingerprint(self, entry: XattrEntry) -> bool:
+        if self._announced is not None:
+            return entry.index == self._announced and not entry.suffix
+        return self._name(entry) in (FINGERPRINT_NAME, _HIDDEN_FINGERPRINT)
 
     def _name(self, entry: XattrEntry) -> bytes | None:
         index, suffix = entry.index, entry.suffix
