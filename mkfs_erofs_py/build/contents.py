@@ -9,7 +9,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from ..errors import SourceError
 from ..fingerprint import Hasher, new_hasher
@@ -29,8 +29,7 @@ __all__ = ["ContentStore", "Stored"]
 _BATCH_BYTES, _BATCH_FILES = 1 << 20, 128
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A content's stored form and its place.
 
     ``start`` is its first byte's offset in the image, ``length`` the bytes taken there. ``pieces``

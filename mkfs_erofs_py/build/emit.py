@@ -109,11 +109,10 @@ def _metadata(plan: Plan, spool: Spool) -> Iterator[bytes]:
         yield packed
         at += len(packed)
     for number in plan.order:
+        inode = _inode(plan, spool, number)
         yield bytes(plan.positions[number] - at)
-        at = plan.positions[number]
-        for part in _inode(plan, spool, number):
-            yield part
-            at += len(part)
+        yield inode
+        at = plan.positions[number] + len(inode)
 
 
 def _data(plan: Plan, number: int) -> bytes:
@@ -126,8 +125,8 @@ def _data(plan: Plan, number: int) -> bytes:
     return pack_directory(entries, heads.profile.block_size)
 
 
-def _inode(plan: Plan, spool: Spool, number: int) -> Iterator[bytes]:
-    """Yield an inode, its attributes, and its index or tail."""
+def _inode(plan: Plan, spool: Spool, number: int) -> bytes:
+    """Return an inode, its attributes, and its index or tail."""
     heads = plan.heads
     node = heads.nodes[number]
     stored = plan.stored.get(number)
@@ -164,13 +163,13 @@ def _inode(plan: Plan, spool: Spool, number: int) -> Iterator[bytes]:
         nsec=nsec,
         nlink=nlink,
     )
-    yield inode.pack()
-    yield area
+    head = inode.pack() + area
     if stored is not None and stored.pieces is not None:
-        at = plan.meta_start + plan.positions[number] + inode.head_size + len(area)
-        yield index_bytes(heads.profile, stored.pieces, stored.start, node.size, at)
-    elif tail:
-        yield spool.read(stored.tail, tail) if stored else _data(plan, number)[-tail:]
+        at = plan.meta_start + plan.positions[number] + len(head)
+        return head + index_bytes(heads.profile, stored.pieces, stored.start, node.size, at)
+    if tail:
+        return head + (spool.read(stored.tail, tail) if stored else _data(plan, number)[-tail:])
+    return head
 
 
 def _compact_time(heads: Heads, mtime: int) -> int:

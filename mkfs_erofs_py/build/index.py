@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..compress import CompressorSpec
 from ..ondisk.constants import Layout
-from ..ondisk.extent import PLEN_FORMAT_SHIFT, PLEN_MASK, EncodedExtent, pack_extents
+from ..ondisk.extent import PLEN_FORMAT_SHIFT, PLEN_MASK, EncodedExtent, pack_extents, pack_lengths
 from ..ondisk.lcluster import (
     COMPACT_2B_MAX_BITS,
     HEADER_SIZE,
@@ -91,18 +91,19 @@ def _encoded(profile: Profile, spec: CompressorSpec, pieces: bytes, start: int, 
     words = array("I", pieces)
     record = _record_size(pieces, start, size)
     advise = Advise.EXTENTS | (record.bit_length() - 3) << Advise.EXTENT_SIZE_SHIFT
-    piece = profile.pcluster
+    bits = profile.pcluster.bit_length() - 1 - profile.block_bits
+    if record == 4:
+        return MapHeader(advise, spec.algorithm, bits).pack() + pack_lengths(start, words)
     extents = []
     physical = start
     for number, word in enumerate(words):
-        form = word >> PLEN_FORMAT_SHIFT
         length = word & PLEN_MASK
+        form = word >> PLEN_FORMAT_SHIFT
         # A hole's address means nothing; zero keeps the same content's bytes the same.
-        where = physical if length or record == 4 else 0
-        extents.append(EncodedExtent(number * piece, where, length, form - 1 if form else None))
+        where = physical if length else 0
+        extents.append(EncodedExtent(number * profile.pcluster, where, length, form - 1 if form else None))
         physical += length
-    if record <= 8:
-        bits = piece.bit_length() - 1 - profile.block_bits
+    if record == 8:
         header = MapHeader(advise, spec.algorithm, bits).pack()
     else:
         # The count's high half shares its place with algorithms and cluster bits, which have no use here.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import CorruptError
 from .constants import NAME_MAX
@@ -16,8 +16,7 @@ _DIRENT = struct.Struct("<QHBB")  # nid, name offset, type, reserved
 assert _DIRENT.size == DIRENT_SIZE
 
 
-@dataclass(frozen=True, slots=True)
-class Dirent:
+class Dirent(NamedTuple):
     """One entry: ``name`` (1 to 255 bytes), the inode it names and its type."""
 
     name: bytes

@@ -13,6 +13,7 @@ __all__ = [
     "RECORD_SIZES",
     "EncodedExtent",
     "pack_extents",
+    "pack_lengths",
     "plen_word",
 ]
 
@@ -43,16 +44,21 @@ def plen_word(length: int, algorithm: int | None, partial: bool = False) -> int:
     return length | (PLEN_PARTIAL if partial else 0) | form << PLEN_FORMAT_SHIFT
 
 
-def pack_extents(extents: Sequence[EncodedExtent], record_size: int) -> bytes:
-    """Return the records, the leading start address of 4-byte records included.
+def pack_lengths(start: int, words: Sequence[int]) -> bytes:
+    """Return 4-byte records: the address of the first piece, then a `plen_word` for each.
 
-    4: lengths only, physically contiguous. 8: length and low address. Both for pieces of one fixed
-    logical size. 16 adds the address's high word and the logical start, 32 that start's high word.
+    The pieces hold one fixed logical size and lie back to back.
+    """
+    return struct.pack(f"<Q{len(words)}I", start, *words)
+
+
+def pack_extents(extents: Sequence[EncodedExtent], record_size: int) -> bytes:
+    """Return records of 8, 16 or 32 bytes.
+
+    8: length and low address, for pieces of one fixed logical size. 16 adds the address's high word
+    and the logical start, 32 that start's high word.
     """
     words = [plen_word(e.length, e.algorithm, e.partial) for e in extents]
-    if record_size == 4:
-        start = extents[0].physical if extents else 0
-        return struct.pack(f"<Q{len(words)}I", start, *words)
     if record_size == 8:
         pairs = [x for e, w in zip(extents, words, strict=True) for x in (w, e.physical & _LOW)]
         return struct.pack(f"<{len(pairs)}I", *pairs)

@@ -39,7 +39,7 @@ assert COMPACT.size == COMPACT_SIZE
 assert EXTENDED.size == EXTENDED_SIZE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Inode:
     """An inode's fields as they stand on disk.
 

@@ -56,7 +56,7 @@ class Exclude:
         return path in self.paths or any(p.search(path) for p in self.patterns)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Place:
     """A path below the root as a chain of names: deep trees would cost depth squared otherwise."""
 
@@ -80,7 +80,7 @@ def _identity(st: os.stat_result) -> _Identity:
     return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class FileContent:
     """A regular file's content; opening and closing check that it is still what the walk saw."""
 
@@ -226,10 +226,11 @@ class _Walk:
                     name = os.fsencode(entry.name)
                     if self.exclude and self.exclude(path + b"/" + name if path else name):
                         continue
-                    child, is_new_dir = self.entry(_Place(place, name), base + b"/" + name, entry)
+                    at = _Place(place, name)
+                    child, is_new_dir = self.entry(at, base + b"/" + name, entry)
                     pending.entries.append((name, child))
                     if is_new_dir:
-                        below.append(_Pending(_Place(place, name), child))
+                        below.append(_Pending(at, child))
         except OSError as error:
             if isinstance(error, SourceError):
                 raise
