@@ -104,7 +104,7 @@ def _metadata(plan: Plan, spool: Spool) -> Iterator[bytes]:
         full = data[: len(data) - plan.tails[number]]
         yield full
         yield bytes(-len(full) % block)
-    at = 0
+    at = plan.xattr_start - plan.meta_start
     for packed in heads.shared:
         yield packed
         at += len(packed)
@@ -223,7 +223,7 @@ def emit_superblock(plan: Plan, digest: bytes, output: Output) -> Superblock:
         fixed_nsec=heads.nsec,
         blocks=plan.end >> bits,
         meta_blkaddr=plan.meta_start >> bits,
-        xattr_blkaddr=plan.meta_start >> bits if plan.shared_size else 0,
+        xattr_blkaddr=plan.xattr_start >> bits if plan.shared_size else 0,
         label=options.label,
         algorithms=algorithms,
         prefix_count=len(profile.prefixes),

@@ -210,7 +210,7 @@ def _epoch(nodes: Sequence[Node], options: BuildOptions, wide: bool) -> tuple[in
     """Choose the (seconds, nanoseconds) that let the most inodes be compact.
 
     Classic images: the one time that most have. 48-bit images store seconds in compact inodes too,
-    so the earliest second that has most of the others within 2^32 seconds behind it will do.
+    so what counts is the second that has the most of them within 2^32 seconds behind it.
     """
     times = Counter(_mtime(node, options) for node in nodes)
     if not wide:
@@ -221,8 +221,16 @@ def _epoch(nodes: Sequence[Node], options: BuildOptions, wide: bool) -> tuple[in
     for (_, ns), count in times.items():
         by_nsec[ns] += count
     nsec, _ = max(by_nsec.items(), key=lambda item: (item[1], item[0]))
-    seconds = [s for s, ns in times if ns == nsec and s >= 0] or [0]
-    return min(s for s in seconds if max(seconds) - s <= 0xFFFF_FFFF), nsec
+    seconds = sorted((s, count) for (s, ns), count in times.items() if ns == nsec and s >= 0)
+    epoch = most = reached = end = 0
+    for start, count in seconds:
+        while end < len(seconds) and seconds[end][0] - start <= 0xFFFF_FFFF:
+            reached += seconds[end][1]
+            end += 1
+        if reached > most:
+            epoch, most = start, reached
+        reached -= count
+    return epoch, nsec
 
 
 def _shared(nodes: Sequence[Node], options: BuildOptions, profile: Profile) -> dict[bytes, int]:

@@ -27,6 +27,8 @@ __all__ = ["INODE_SLOT", "Plan", "inline_room", "make_plan", "names"]
 INODE_SLOT = 32
 #: Inodes whose tail did not fit their turn's block and wait for the next, at most.
 _WAITING = 32
+#: Shared attributes that take more end before the inodes' numbers begin: the root's has 16 bits only.
+_SHARED_IN_META = 0xFFFF * INODE_SLOT // 2
 #: `Plan.tails`: no inline tail.
 NO_TAIL = 0
 
@@ -47,6 +49,7 @@ class Plan:
     tails: array[int]
     data_end: int
     meta_start: int
+    xattr_start: int
     shared_size: int
     order: array[int]
     positions: array[int]
@@ -106,11 +109,14 @@ def make_plan(heads: Heads, stored: Mapping[int, Stored], data_end: int) -> Plan
         if full:
             blocks[number] = at
             at += full
-    meta_start = at * block
-    shared_size = sum(map(len, heads.shared))
+    xattr_start = meta_start = at * block
+    shared_size = start = sum(map(len, heads.shared))
+    if start > _SHARED_IN_META:
+        meta_start = -(-(xattr_start + shared_size) // block) * block
+        start = 0
     placer = _Placer(heads, stored, tails, meta_start)
     # Inode number 0 would be taken for "none" by programs that list directories.
-    placer.place(max(shared_size, INODE_SLOT))
+    placer.place(max(start, INODE_SLOT))
     return Plan(
         heads=heads,
         stored=stored,
@@ -119,6 +125,7 @@ def make_plan(heads: Heads, stored: Mapping[int, Stored], data_end: int) -> Plan
         tails=tails,
         data_end=data_end,
         meta_start=meta_start,
+        xattr_start=xattr_start,
         shared_size=shared_size,
         order=placer.order,
         positions=placer.positions,

@@ -233,7 +233,8 @@ def unpack_packs(data: bytes | memoryview, low_bits: int, entries: int, big: boo
                     pending = False
                 d0, out_low = 1, low
             elif shift == shifts[-1]:
-                d0, d1, out_low = d0 + 1, low, d0 + 1
+                # One more than the greatest distance would read as a block count; any head further back will do.
+                d0, d1, out_low = d0 + 1, low, min(d0 + 1, DELTA_MAX)
             else:
                 d0 = out_low = low
             out.append((kind, out_low, d1))
