@@ -34,7 +34,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVILEGED_SPACES = (b"trusted.", b"security.")
 
-_Batch = tuple[bytes, list[tuple[bytes, int]]]
+#: Directories, each with the files to write in it: (name, nid).
+_Batch = list[tuple[bytes, list[tuple[bytes, int]]]]
 
 
 @dataclass(slots=True)
@@ -131,18 +132,16 @@ class _Writer:
     # -- in the parent -----------------------------------------------------------------------------
 
     def batches(self, found: Iterator[tuple[bytes, Inode]]) -> Iterator[_Batch]:
-        """Make everything but regular files, which are yielded: (directory, [(name, nid), …])."""
-        files: list[tuple[bytes, int]] = []
-        where = b""
-        size = names = 0
+        """Make everything but regular files, which are yielded in batches."""
+        batch: _Batch = []
+        count = size = names = 0
         for path, inode in found:
             folder, _, name = path.rpartition(b"/")
             folder = folder[1:]
-            if files and (folder != where or len(files) >= _BATCH or size > _BATCH_BYTES or names > _BATCH_NAMES):
-                yield where, files
-                files = []
-                size = names = 0
-            where = folder
+            if count >= _BATCH or size > _BATCH_BYTES or names > _BATCH_NAMES:
+                yield batch
+                batch = []
+                count = size = names = 0
             if inode.is_dir:
                 self._directories.append((path[1:], inode))
                 if name:
@@ -155,14 +154,18 @@ class _Writer:
                     self._links.append((first, path[1:]))
                     continue
             if inode.is_file:
-                files.append((name, inode.nid))
+                if not batch or batch[-1][0] != folder:
+                    batch.append((folder, []))
+                    names += len(folder)
+                batch[-1][1].append((name, inode.nid))
+                count += 1
                 size += inode.size
                 names += len(name)
             else:
                 self.done.inodes += 1
                 self._make_special(path, folder, name, inode)
-        if files:
-            yield where, files
+        if batch:
+            yield batch
 
     def _make_special(self, path: bytes, folder: bytes, name: bytes, inode: Inode) -> None:
         fd = self._directory(folder)
@@ -248,22 +251,22 @@ class _Writer:
     # -- in children -------------------------------------------------------------------------------
 
     def write_files(self, batch: _Batch) -> Extracted:
-        """Write the regular files of one directory."""
-        folder, files = batch
+        """Write regular files."""
         done = Extracted()
-        fd = self._directory(folder)
-        for name, nid in files:
-            inode = self._image.inode(nid)
-            path = b"/" + (folder + b"/" if folder else b"") + name
-            try:
-                self._write_file(path, name, inode, fd, done)
-            except OSError as error:
-                if isinstance(error, OutputError):
-                    raise
-                raise OutputError(self._folder + path, error.strerror or str(error)) from error
-            done.inodes += 1
-            done.files += 1
-            done.size += inode.size
+        for folder, files in batch:
+            fd = self._directory(folder)
+            prefix = b"/" + folder + b"/" if folder else b"/"
+            for name, nid in files:
+                inode = self._image.inode(nid)
+                try:
+                    self._write_file(prefix + name, name, inode, fd, done)
+                except OSError as error:
+                    if isinstance(error, OutputError):
+                        raise
+                    raise OutputError(self._folder + prefix + name, error.strerror or str(error)) from error
+                done.files += 1
+                done.size += inode.size
+        done.inodes = done.files
         return done
 
     def _write_file(self, path: bytes, name: bytes, inode: Inode, folder: int, done: Extracted) -> None:

@@ -49,6 +49,15 @@ class _LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            # An OutOfBoundsError is an EOFError, too, which click would take for the end of a terminal's input.
+            if isinstance(error, ErofsError):
+                return error
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
@@ -125,6 +134,8 @@ def _run(argv: list[str]) -> int:
         return _fail(f"{where}{error.strerror or error}", 1)
     except MemoryError:
         return _fail("out of memory", 1)
+    if isinstance(result, ErofsError):
+        return _fail(str(result), result.exit_code)
     return result if isinstance(result, int) else 0
 
 

@@ -271,16 +271,22 @@ class Image:
     # -- what is known of an inode -----------------------------------------------------------------
 
     def stat(self, target: Target, *, follow: bool = True) -> os.stat_result:
-        """Return what ``os.stat`` shows of a mounted image: ``st_ino`` is the nid, all times are the mtime."""
+        """Return what ``os.stat`` shows of a mounted image: ``st_ino`` is the nid, all times are the mtime.
+
+        In images with a metabox ``st_ino`` is the nid as Linux squeezes it: the metabox's bit becomes bit 31.
+        """
         inode = self._inode(target, follow=follow)
         if inode.is_compressed:
             blocks = inode.stored_blocks << (self.block_size.bit_length() - 10)
         else:
             blocks = -(-inode.size // self.block_size) * self.block_size >> 9
+        ino = inode.nid
+        if self._volume.metabox is not None:
+            ino = (ino << 1 & 0xFFFF_FFFF_0000_0000) | (ino & 0x7FFF_FFFF) | ino >> 63 << 31
         ns = inode.mtime_ns
         second = inode.mtime
         return os.stat_result(
-            (inode.mode, inode.nid, 0, inode.nlink, inode.uid, inode.gid, inode.size, second, second, second),
+            (inode.mode, ino, 0, inode.nlink, inode.uid, inode.gid, inode.size, second, second, second),
             {
                 "st_atime_ns": ns,
                 "st_mtime_ns": ns,

@@ -128,6 +128,8 @@ class XattrReader:
             prefixes = self.prefixes if entry.index & LONG_PREFIX_FLAG else ()
             name = full_name(entry.index, entry.suffix, prefixes)
             if name is not None:
+                if b"\0" in name:
+                    raise CorruptError(f"xattr name {name!r} of inode {inode.nid} holds a NUL", inode.offset)
                 found.setdefault(name, entry.value)
             if fingerprint is None and self._is_fingerprint(entry):
                 fingerprint = entry.value

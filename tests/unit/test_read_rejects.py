@@ -286,6 +286,7 @@ XATTRS: dict[str, tuple[bytes, Rejected]] = {
         pack_area([XattrEntry(0x85, b"x", b"").pack()]),
         (CorruptError, "long prefix 5 of 0"),
     ),
+    "NUL in a name": (pack_area([XattrEntry(1, b"a\0b", b"").pack()]), (CorruptError, "holds a NUL")),
     "shared id past the end": (pack_area([], shared=[0xFFFFFFFF]), (OutOfBoundsError, "past the image's end")),
     "shared entry across the end": (pack_area([], shared=[5 * 1024 - 1]), (OutOfBoundsError, "past the image's end")),
 }
