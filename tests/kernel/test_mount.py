@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from mkfs_erofs_py.build import build_image
 from mkfs_erofs_py.mount.kernel import obstacle
 from mkfs_erofs_py.mount.points import STATISTICS, mounts_at
+from mkfs_erofs_py.read import Image
 from tests.support.requirements import lacking
 from tests.support.trees import compare_trees
 
@@ -160,6 +162,25 @@ def test_signals_tell_counters_and_unmount(pair: list[Path], place: Path, number
     assert mounted_below(place) == []
 
 
+@pytest.mark.usefixtures("fuse")
+def test_a_damaged_file_is_an_error_and_the_rest_is_served(pair: list[Path], place: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.erofs"
+    data = bytearray(pair[0].read_bytes())
+    with Image.open(pair[0]) as opened:
+        extent = next(opened.extents("/common"))
+    data[extent.address : extent.address + extent.stored] = b"\xff" * extent.stored
+    damaged.write_bytes(data)
+    assert command("mount", "--backend=fuse", "--domain=apart", damaged, place).returncode == 0
+    with pytest.raises(OSError, match="cleaning") as caught:
+        (place / "damaged.erofs" / "common").read_bytes()
+    assert caught.value.errno == errno.EUCLEAN
+    assert (place / "damaged.erofs" / "own").read_text() == "one"
+    with pytest.raises(FileNotFoundError):
+        (place / "damaged.erofs" / "nothing").stat()
+    with pytest.raises(FileNotFoundError):
+        (place / "nothing").stat()
+
+
 @pytest.mark.parametrize("backend", ["kernel", "fuse"])
 def test_a_failure_leaves_nothing_mounted(
     pair: list[Path], place: Path, tmp_path: Path, backend: str, request: pytest.FixtureRequest
@@ -251,12 +272,13 @@ def test_bad_input_is_one_line_and_a_status(
 
 
 def test_a_missing_package_is_named(pair: list[Path], place: Path, tmp_path: Path) -> None:
+    env = {"PYTHONPATH": os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))}
     (tmp_path / "mfusepy.py").write_text("raise ImportError")
-    done = command("mount", "--backend=fuse", pair[0], place, env={"PYTHONPATH": str(tmp_path)})
+    done = command("mount", "--backend=fuse", pair[0], place, env=env)
     assert done.returncode == 2
     assert "install mkfs-erofs-py[fuse]" in done.stderr
     (tmp_path / "mfusepy.py").write_text("raise OSError('Unable to find libfuse')")
-    done = command("mount", "--backend=fuse", pair[0], place, env={"PYTHONPATH": str(tmp_path)})
+    done = command("mount", "--backend=fuse", pair[0], place, env=env)
     assert "FUSE needs libfuse 3" in done.stderr
 
 
