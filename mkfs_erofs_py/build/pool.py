@@ -8,7 +8,6 @@ import mmap
 import os
 import pickle
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -128,8 +127,7 @@ class Pool:
 
     def close(self) -> None:
         """End all workers at once, whatever they are doing."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.terminate()
         self._process.wait()
         for worker in self._workers:
             worker.close()

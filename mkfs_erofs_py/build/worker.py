@@ -1,8 +1,8 @@
 """A worker process: reads, hashes and packs contents in memory it shares with the builder.
 
 A process rather than a thread, since what Python does between two calls into the compressors would
-otherwise happen for all workers one after the other. The first is started afresh, not forked, so
-that a program with threads may build images too; the others are forked from it.
+otherwise happen for all workers one after the other. Their parent is started afresh, since a
+program with threads may build images too; from it they are forked.
 
 Jobs and results are pickles over a pair of pipes. A *slot* of shared memory holds what a job reads
 (``input``) and what it packs (``output``); it is the builder's again once the job's result is there.
@@ -16,12 +16,13 @@ import gc
 import mmap
 import os
 import pickle
+import signal
 import sys
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from ..compress import Encoder, make_encoder
-from ..errors import ErofsError, SourceError
+from ..errors import SourceError
 from ..fingerprint import new_hasher
 from ..ondisk.constants import MAX_ENCODED
 from ..tree import Content
@@ -183,7 +184,7 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What the first worker reads from standard input: the profile, and descriptors for each worker."""
+    """What the workers' parent reads from standard input: the profile, and each worker's descriptors."""
 
     profile: Profile
     slots: SlotMap
@@ -191,39 +192,55 @@ class Start:
 
 
 def worker_main() -> None:
-    """Become the first worker, and the others by forking: what was imported need not be again.
+    """Fork the workers and wait for them: what was imported here need not be again in each.
 
-    No thread runs here yet, so forking is safe.
+    No thread runs here, so forking is safe. SIGTERM ends the workers at once; otherwise they end when
+    their jobs do. Whichever way, all are waited for: nothing is left to whoever adopts orphans.
     """
     start: Start = pickle.load(sys.stdin.buffer)
     # Nothing made from here on refers to itself; looking for cycles would take 3 % of the time.
     gc.disable()
-    mine = 0
-    for number in range(1, len(start.ends)):
-        if os.fork() == 0:
-            mine = number
-            break
-    for number, ends in enumerate(start.ends):
-        # A pipe ends for its reader when nobody else holds it open.
-        if number != mine:
-            ends.close()
-    _serve(start.profile, start.slots, start.ends[mine])
-    # The address taken of the memory keeps it exported; the process is over anyway.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    workers: list[int] = []
+    try:
+        for mine in start.ends:
+            pid = os.fork()
+            if pid == 0:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                # A pipe ends for its reader when nobody else holds it open.
+                for ends in start.ends[len(workers) + 1 :]:
+                    ends.close()
+                _serve(start.profile, start.slots, mine)
+            workers.append(pid)
+            mine.close()
+        while workers:
+            os.waitpid(workers[-1], 0)
+            workers.pop()
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        for pid in workers:
+            os.waitpid(pid, 0)
+
+
+def _serve(profile: Profile, slots: SlotMap, ends: Ends) -> NoReturn:
+    """Do jobs until their pipe ends, then exit."""
+    # What was inherited, the other workers' numbers above all, is not this process's to clean up.
+    with contextlib.suppress(BaseException):
+        worker = _Worker(profile, mmap.mmap(ends.memory, slots.size), slots)
+        with open(ends.jobs, "rb") as jobs, open(ends.results, "wb") as results:
+            while True:
+                pickle.dump(_answer(worker, pickle.load(jobs)), results, pickle.HIGHEST_PROTOCOL)
+                results.flush()
     os._exit(0)
 
 
-def _serve(profile: Profile, slots: SlotMap, ends: Ends) -> None:
-    """Do jobs until their pipe ends."""
-    worker = _Worker(profile, mmap.mmap(ends.memory, slots.size), slots)
-    with open(ends.jobs, "rb") as jobs, open(ends.results, "wb") as results, contextlib.suppress(EOFError, OSError):
-        while True:
-            job = pickle.load(jobs)
-            result: Any
-            try:
-                result = worker.files(job) if isinstance(job, FilesJob) else worker.segment(job)
-            except SourceError as error:
-                result = (SourceError, error.path, error.what)
-            except (ErofsError, OSError, MemoryError) as error:
-                result = (RuntimeError, repr(error))
-            pickle.dump(result, results, pickle.HIGHEST_PROTOCOL)
-            results.flush()
+def _answer(worker: _Worker, job: FilesJob | SegmentJob) -> list[Packed] | tuple[type[Exception], *tuple[Any, ...]]:
+    """Do one job -> its results, or what went wrong."""
+    try:
+        return worker.files(job) if isinstance(job, FilesJob) else worker.segment(job)
+    except SourceError as error:
+        return SourceError, error.path, error.what
+    except Exception as error:
+        # Whatever it is, the builder is to hear of it, and the user in one line.
+        return RuntimeError, f"{type(error).__name__}: {error}"
