@@ -332,6 +332,10 @@ class Image:
         """Return `xattrs` and `fingerprint` of one inode, for the price of one."""
         return self._xattrs.all_and_fingerprint(self._inode(target, follow=False))
 
+    def denied_xattrs(self, target: Target) -> list[bytes]:
+        """Return the attributes that an inode has but denies having by its name filter: a fault of the image."""
+        return self._xattrs.denied_by_filter(self._inode(target, follow=False))
+
     def fingerprints(self) -> Iterator[tuple[bytes, Inode, bytes | None]]:
         """Yield ``(path, inode, fingerprint)`` of every non-empty regular file, each inode once. Reads no file data."""
         for path, inode in self.inodes():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ..errors import CorruptError, ImageError
+from ..errors import CorruptError, ImageError, printable
 from ..fingerprint import new_hasher, parse
 from ..io import Buffer
 from ..ondisk.constants import Layout
@@ -69,6 +69,9 @@ def check(
     done = Checked(inode.nid, inode.size)
     try:
         _, stored = image.xattrs_and_fingerprint(inode)
+        for name in image.denied_xattrs(inode):
+            what = f"name filter denies attribute {printable(name)}: kernels since 6.6 do not find it"
+            done.findings.append(Finding("corrupt", path, what, offset=inode.offset))
         if inode.is_symlink:
             image.readlink(inode)
         if inode.is_file:

@@ -13,6 +13,7 @@ from ..ondisk.superblock import LongPrefix, unpack_prefixes
 from ..ondisk.xattr import (
     LONG_PREFIX_FLAG,
     XattrEntry,
+    filter_word,
     full_name,
     iter_entries,
     unpack_entry,
@@ -134,6 +135,22 @@ class XattrReader:
             if fingerprint is None and self._is_fingerprint(entry):
                 fingerprint = entry.value
         return found, fingerprint
+
+    def denied_by_filter(self, inode: Inode) -> list[bytes]:
+        """Return the visible attributes that the inode's name filter says are absent: kernels since 6.6 miss them."""
+        sb = self._volume.superblock
+        if not inode.xattr_size or not sb.compat & Compat.XATTR_FILTER or sb.filter_reserved:
+            return []
+        offset = inode.body - inode.xattr_size
+        data, at = self._volume.meta(inode.in_metabox, offset, inode.xattr_size)
+        header, _ = unpack_header(data[at : at + inode.xattr_size], offset)
+        denied = []
+        for entry in self.entries(inode) if header.filter else ():
+            prefixes = self.prefixes if entry.index & LONG_PREFIX_FLAG else ()
+            name = full_name(entry.index, entry.suffix, prefixes)
+            if name is not None and header.filter & ~filter_word([entry], prefixes):
+                denied.append(name)
+        return denied
 
     def fingerprint(self, inode: Inode) -> bytes | None:
         """Return the value of the attribute that the superblock announces, else of one of the known names."""

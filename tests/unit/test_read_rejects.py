@@ -22,7 +22,7 @@ from mkfs_erofs_py.ondisk.dirent import Dirent, pack_directory
 from mkfs_erofs_py.ondisk.extent import EncodedExtent, pack_extents
 from mkfs_erofs_py.ondisk.lcluster import Advise, MapHeader
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
-from mkfs_erofs_py.ondisk.xattr import XattrEntry, pack_area
+from mkfs_erofs_py.ondisk.xattr import XattrEntry, filter_word, pack_area
 from mkfs_erofs_py.read import Image
 from mkfs_erofs_py.read.verify import check
 from tests.support.handmade import Handmade, with_checksum
@@ -302,6 +302,20 @@ def test_xattrs(name: str) -> None:
     with pytest.raises(kind) as caught:
         use(bytes(data))
     assert words in caught.value.what
+
+
+def test_a_name_filter_that_denies_what_is_there() -> None:
+    entry = XattrEntry(1, b"name", b"value")
+    for word, denied in ((filter_word([entry]), []), (0, []), (0xFFFFFFFF, [b"user.name"])):
+        made = Handmade()
+        area = pack_area([entry.pack()], filter_bits=word)
+        file = made.inode(FILE, Layout.FLAT_PLAIN, size=0, xattrs=area)
+        data = made.finish({b"file": file}, compat=Compat.SB_CHKSUM | Compat.XATTR_FILTER)
+        with Image.open(memoryview(data)) as image:
+            inode = image.lookup("file")
+            assert image.denied_xattrs(inode) == denied
+            findings = check(image, b"/file", inode).findings
+            assert ["name filter denies" in one.what for one in findings] == [True] * len(denied)
 
 
 # -- directories -----------------------------------------------------------------------------------
