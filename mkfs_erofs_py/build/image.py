@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import SourceError, UsageError
 from ..sources import Exclude, read_directory
 from ..tree import Node
 from .contents import ContentStore, Stored
@@ -133,15 +133,25 @@ def build_image(
 
 
 def _read(source: bytes, image: bytes, options: BuildOptions, offer: Callable[[Node], None], report: Progress) -> Node:
+    exclude = Exclude.make(options.exclude_paths, options.exclude_regexes)
+    _check_outside(source, image, exclude)
     return read_directory(
         source,
-        exclude=Exclude.make(options.exclude_paths, options.exclude_regexes),
+        exclude=exclude,
         avoid=_identity(image),
         xattrs=options.xattr_tolerance >= 0,
         hard_dereference=options.hard_dereference,
         found=lambda node: offer(node) if node.size else None,
         progress=lambda seen: report("reading the tree", seen, None),
     )
+
+
+def _check_outside(source: bytes, image: bytes, exclude: Exclude) -> None:
+    """Refuse an image inside its source: a second build would not give the same bytes, if it ended at all."""
+    inside = os.path.join(os.path.realpath(source), b"")
+    target = os.path.realpath(image)
+    if target.startswith(inside) and not exclude(target[len(inside) :]):
+        raise SourceError(image, "lies inside its source; put it elsewhere, or exclude it")
 
 
 def _identity(path: bytes) -> tuple[int, int] | None:

@@ -27,12 +27,6 @@ class Output:
         self._written = 0
         self._parts: list[bytes | bytearray | memoryview] = []
 
-    @property
-    def identity(self) -> tuple[int, int]:
-        """(device, inode) of the file."""
-        st = os.fstat(self._fd)
-        return st.st_dev, st.st_ino
-
     def append(self, *parts: bytes | bytearray | memoryview) -> None:
         """Take parts to be written one after the other; they must not change before the next `flush`."""
         self._parts.extend(parts)
@@ -41,7 +35,7 @@ class Output:
     def flush(self) -> None:
         """Write what was appended. Raises `OutputError`."""
         parts, self._parts = self._parts, []
-        try:
+        with _translated(self._path):
             for start in range(0, len(parts), _IOV_MAX):
                 chunk = parts[start : start + _IOV_MAX]
                 total = sum(map(len, chunk))
@@ -49,8 +43,6 @@ class Output:
                 if done < total:
                     self._write(b"".join(chunk)[done:], self._written + done)
                 self._written += total
-        except OSError as error:
-            raise self._error(error) from None
 
     def rewind(self, position: int) -> None:
         """Go back to ``position``: what was appended behind it is to be overwritten."""
@@ -59,10 +51,8 @@ class Output:
 
     def write_at(self, data: bytes, offset: int) -> None:
         """Write ``data`` at ``offset``, leaving ``position`` alone. Raises `OutputError`."""
-        try:
+        with _translated(self._path):
             self._write(data, offset)
-        except OSError as error:
-            raise self._error(error) from None
 
     def pad(self, unit: int) -> None:
         """Append zeros up to a multiple of ``unit``."""
@@ -72,20 +62,15 @@ class Output:
     def finish(self) -> None:
         """Write the rest, cut the file at ``position`` and bring it to the disk. Raises `OutputError`."""
         self.flush()
-        try:
+        with _translated(self._path):
             os.ftruncate(self._fd, self.position)
             os.fsync(self._fd)
-        except OSError as error:
-            raise self._error(error) from None
 
     def _write(self, data: bytes, offset: int) -> None:
         view = memoryview(data)
         while view:
             done = os.pwrite(self._fd, view, offset)
             view, offset = view[done:], offset + done
-
-    def _error(self, error: OSError) -> OutputError:
-        return OutputError(self._path, f"cannot be written: {error.strerror}")
 
 
 @contextlib.contextmanager
@@ -97,22 +82,19 @@ def create(path: bytes) -> Iterator[Output]:
     """
     target = os.path.realpath(path)
     _check(path, target)
-    temporary = os.path.join(os.path.dirname(target), b".%s.%s" % (os.path.basename(target), _token()))
+    temporary = os.path.join(os.path.dirname(target), b".mkfs-erofs-py-%s.tmp" % os.urandom(4).hex().encode())
+    # The name is chosen before anything is opened: an interrupt may arrive between any two steps.
     try:
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise OutputError(path, f"cannot be written: {error.strerror}") from None
-    try:
+        with _translated(path):
+            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             output = Output(fd, path)
             yield output
             output.finish()
         finally:
             os.close(fd)
-        try:
+        with _translated(path):
             os.replace(temporary, target)
-        except OSError as error:
-            raise OutputError(path, f"cannot be written: {error.strerror}") from None
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -121,20 +103,24 @@ def create(path: bytes) -> Iterator[Output]:
 
 
 def _check(path: bytes, target: bytes) -> None:
-    try:
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OutputError(path, f"cannot be written: {error.strerror}") from None
+    with _translated(path):
+        try:
+            mode = os.stat(target).st_mode
+        except FileNotFoundError:
+            return
     if stat.S_ISDIR(mode):
         raise OutputError(path, "is a directory; name the image file itself")
     if not stat.S_ISREG(mode):
         raise OutputError(path, "is not a regular file; build to a file and copy it there")
 
 
-def _token() -> bytes:
-    return os.urandom(4).hex().encode() + b".tmp"
+@contextlib.contextmanager
+def _translated(path: bytes) -> Iterator[None]:
+    """Turn the system's errors into ours about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(path, f"cannot be written: {error.strerror}") from None
 
 
 def _sync_folder(folder: bytes) -> None:
