@@ -170,8 +170,13 @@ def missing(tmp_path: Path) -> tuple[Path, Path, str]:
 
 def the_image_inside(tmp_path: Path) -> tuple[Path, Path, str]:
     inside = tmp_path / "source" / "folder" / "image"
-    inside.write_bytes(OLD)
-    return inside, tmp_path / "source", "source/folder/image: is the image to be written"
+    return inside, tmp_path / "source", "source/folder/image: lies inside its source"
+
+
+def the_image_inside_by_another_name(tmp_path: Path) -> tuple[Path, Path, str]:
+    (tmp_path / "out" / "image").write_bytes(OLD)
+    os.link(tmp_path / "out" / "image", tmp_path / "source" / "folder" / "link")
+    return tmp_path / "out" / "image", tmp_path / "source", "source/folder/link: is the image to be written"
 
 
 def no_folder_for_the_image(tmp_path: Path) -> tuple[Path, Path, str]:
@@ -202,6 +207,7 @@ def a_name_of_many_lines(tmp_path: Path) -> tuple[Path, Path, str]:
         a_file,
         missing,
         the_image_inside,
+        the_image_inside_by_another_name,
         no_folder_for_the_image,
         a_folder_as_image,
         a_fifo_as_image,
