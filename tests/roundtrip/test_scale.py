@@ -61,9 +61,9 @@ def resident(argv: list[str]) -> int:
 
 
 SPARSE = {
-    # options, whether the image must be tiny
-    "lz4": "-zlz4 -C65536",
-    "zstd": "-zzstd -C65536 -E48bit",
+    # options, the most that the image may take: LZ4 shrinks nothing to less than a 255th, extents have holes
+    "lz4": ("-zlz4 -C65536", 1 << 25),
+    "zstd": ("-zzstd -C65536 -E48bit", 1 << 20),
 }
 
 
@@ -78,9 +78,10 @@ def test_memory_does_not_grow_with_the_size_of_a_sparse_file(
         file.truncate(size)
         file.seek(island)
         file.write(b"an island")
-    most = resident([*SPARSE[name].split(), "--workers=2", str(tmp_path / "image"), str(tree)])
+    options, largest = SPARSE[name]
+    most = resident([*options.split(), "--workers=2", str(tmp_path / "image"), str(tree)])
     assert most < 300 << 20
-    assert (tmp_path / "image").stat().st_size < 4 << 20
+    assert (tmp_path / "image").stat().st_size <= largest
     with Image.open(tmp_path / "image") as image:
         assert image.lookup("sparse").size == size
         assert image.pread("sparse", 20, island - 5) == b"\0" * 5 + b"an island" + b"\0" * 6
@@ -94,6 +95,5 @@ def test_memory_does_not_grow_with_the_size_of_a_real_file(tmp_path: Path) -> No
     tree = make(tmp_path / "tree", {"file": b""})
     with open(tree / "file", "wb") as file:
         block = os.urandom(1 << 20)
-        for number in range(400):
-            file.write(number.to_bytes(4) + block[4:])
+        file.writelines(number.to_bytes(4) + block[4:] for number in range(400))
     assert resident(["-zlz4", "-C65536", "--workers=2", str(tmp_path / "image"), str(tree)]) < 300 << 20
