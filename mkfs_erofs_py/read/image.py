@@ -20,7 +20,7 @@ from .extent import Extent
 from .file import ErofsFile
 from .inode import Inode, load_inode
 from .volume import Volume
-from .xattrs import XattrReader
+from .xattrs import Attributes, XattrReader
 
 __all__ = ["Image", "Target"]
 
@@ -314,7 +314,7 @@ class Image:
 
     def xattrs(self, target: Target, *, follow: bool = True) -> dict[bytes, bytes]:
         """Return the visible extended attributes: full names to values."""
-        return self._xattrs.all(self._inode(target, follow=follow))
+        return self._xattrs.inspect(self._inode(target, follow=follow)).visible
 
     def shared_xattrs(self, target: Target) -> list[tuple[int, int]]:
         """Return (start, end) of each shared attribute that an inode names; empty where those lie in the metabox."""
@@ -328,13 +328,9 @@ class Image:
         """
         return self._xattrs.fingerprint(self._inode(target))
 
-    def xattrs_and_fingerprint(self, target: Target) -> tuple[dict[bytes, bytes], bytes | None]:
-        """Return `xattrs` and `fingerprint` of one inode, for the price of one."""
-        return self._xattrs.all_and_fingerprint(self._inode(target, follow=False))
-
-    def denied_xattrs(self, target: Target) -> list[bytes]:
-        """Return the attributes that an inode has but denies having by its name filter: a fault of the image."""
-        return self._xattrs.denied_by_filter(self._inode(target, follow=False))
+    def attributes(self, target: Target) -> Attributes:
+        """Return `xattrs` and `fingerprint` of one inode at once, and which of them its name filter denies."""
+        return self._xattrs.inspect(self._inode(target, follow=False))
 
     def fingerprints(self) -> Iterator[tuple[bytes, Inode, bytes | None]]:
         """Yield ``(path, inode, fingerprint)`` of every non-empty regular file, each inode once. Reads no file data."""

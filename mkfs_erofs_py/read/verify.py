@@ -68,8 +68,8 @@ def check(
     """
     done = Checked(inode.nid, inode.size)
     try:
-        _, stored = image.xattrs_and_fingerprint(inode)
-        for name in image.denied_xattrs(inode):
+        _, stored, denied = image.attributes(inode)
+        for name in denied:
             what = f"name filter denies attribute {printable(name)}: kernels since 6.6 do not find it"
             done.findings.append(Finding("corrupt", path, what, offset=inode.offset))
         if inode.is_symlink:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CorruptError
 from ..io import ReadAt
@@ -13,6 +12,7 @@ from ..ondisk.superblock import LongPrefix, unpack_prefixes
 from ..ondisk.xattr import (
     LONG_PREFIX_FLAG,
     XattrEntry,
+    XattrHeader,
     filter_word,
     full_name,
     iter_entries,
@@ -24,13 +24,25 @@ from .inode import Inode
 if TYPE_CHECKING:
     from .volume import Volume
 
-__all__ = ["XattrReader"]
+__all__ = ["Attributes", "XattrReader"]
 
 #: The name that erofs-utils gives a fingerprint: in no namespace, so that no listing shows it.
 _HIDDEN_FINGERPRINT = b"erofs.fingerprint.v1"
 #: Longest table of prefixes: 255 records of 2 + 256 bytes, each padded to 4.
 _TABLE_ROOM = 255 * 260
 _KEPT_BYTES = 1 << 20
+
+
+class Attributes(NamedTuple):
+    """An inode's attributes.
+
+    ``visible``: what ``listxattr`` and ``getxattr`` show, full names to values; of equal names the first. ``denied``:
+    those among them that the inode's name filter says are absent, so that kernels since 6.6 do not find them.
+    """
+
+    visible: dict[bytes, bytes]
+    fingerprint: bytes | None
+    denied: list[bytes]
 
 
 class XattrReader:
@@ -45,15 +57,17 @@ class XattrReader:
         self._shared_bytes = 0
         sb = volume.superblock
         self._announced = LONG_PREFIX_FLAG | sb.ishare_prefix if sb.compat & Compat.ISHARE_XATTRS else None
+        self._filters = bool(sb.compat & Compat.XATTR_FILTER) and not sb.filter_reserved
         self._shared_in_metabox = bool(sb.compat & Compat.SHARED_EA_IN_METABOX)
 
     @property
     def prefixes(self) -> list[LongPrefix]:
         """The long prefixes by id. Read once, when first needed."""
-        with self._lock:
-            if self._prefixes is None:
-                self._prefixes = self._load_prefixes()
-            return self._prefixes
+        if self._prefixes is None:
+            with self._lock:
+                if self._prefixes is None:
+                    self._prefixes = self._load_prefixes()
+        return self._prefixes
 
     def _load_prefixes(self) -> list[LongPrefix]:
         """Find the table where kernels since 6.17 do: in the image itself when PLAIN_XATTR_PFX says so, else in the
@@ -74,17 +88,16 @@ class XattrReader:
         except CorruptError as error:
             raise CorruptError(error.what, start + (error.offset or 0)) from error
 
-    def entries(self, inode: Inode) -> Iterator[XattrEntry]:
-        """Yield the attributes as stored, inline ones first, hidden ones among them."""
-        if not inode.xattr_size:
-            return
+    def _area(self, inode: Inode) -> tuple[XattrHeader, list[XattrEntry]]:
+        """Return the head of an inode's area and its entries, inline ones first, hidden ones among them."""
         offset = inode.body - inode.xattr_size
         data, at = self._volume.meta(inode.in_metabox, offset, inode.xattr_size)
         area = data[at : at + inode.xattr_size]
         header, first = unpack_header(area, offset)
-        yield from iter_entries(area, first, offset)
-        for number in header.shared:
-            yield self._shared_entry(number)
+        entries = list(iter_entries(area, first, offset))
+        if header.shared:
+            entries += [self._shared_entry(number) for number in header.shared]
+        return header, entries
 
     def _shared_entry(self, number: int) -> XattrEntry:
         entry = self._shared.get(number)
@@ -107,58 +120,40 @@ class XattrReader:
         """Return (start, end) of each shared entry that an inode names; empty where those lie in the metabox."""
         if not inode.xattr_size or self._shared_in_metabox:
             return []
-        offset = inode.body - inode.xattr_size
-        data, at = self._volume.meta(inode.in_metabox, offset, inode.xattr_size)
-        header, _ = unpack_header(data[at : at + inode.xattr_size], offset)
+        header, entries = self._area(inode)
         spans = []
-        for number in header.shared:
-            entry = self._shared_entry(number)
+        for number, entry in zip(header.shared, entries[len(entries) - len(header.shared) :], strict=True):
             start = self._volume.xattr_start + 4 * number
             spans.append((start, start + (4 + len(entry.suffix) + len(entry.value) + 3 & ~3)))
         return spans
 
-    def all(self, inode: Inode) -> dict[bytes, bytes]:
-        """Return what ``listxattr`` and ``getxattr`` show: full names to values; of equal names the first."""
-        return self.all_and_fingerprint(inode)[0]
-
-    def all_and_fingerprint(self, inode: Inode) -> tuple[dict[bytes, bytes], bytes | None]:
-        """Return `all` and `fingerprint` of one inode, for the price of one."""
+    def inspect(self, inode: Inode) -> Attributes:
+        """Return everything about an inode's attributes."""
         found: dict[bytes, bytes] = {}
+        if not inode.xattr_size:
+            return Attributes(found, None, [])
+        header, entries = self._area(inode)
         fingerprint = None
-        for entry in self.entries(inode):
+        denied = []
+        for entry in entries:
             prefixes = self.prefixes if entry.index & LONG_PREFIX_FLAG else ()
             name = full_name(entry.index, entry.suffix, prefixes)
             if name is not None:
                 if b"\0" in name:
                     raise CorruptError(f"xattr name {name!r} of inode {inode.nid} holds a NUL", inode.offset)
                 found.setdefault(name, entry.value)
+                if self._filters and header.filter and header.filter & ~filter_word([entry], prefixes):
+                    denied.append(name)
             if fingerprint is None and self._is_fingerprint(entry):
                 fingerprint = entry.value
-        return found, fingerprint
-
-    def denied_by_filter(self, inode: Inode) -> list[bytes]:
-        """Return the visible attributes that the inode's name filter says are absent: kernels since 6.6 miss them."""
-        sb = self._volume.superblock
-        if not inode.xattr_size or not sb.compat & Compat.XATTR_FILTER or sb.filter_reserved:
-            return []
-        offset = inode.body - inode.xattr_size
-        data, at = self._volume.meta(inode.in_metabox, offset, inode.xattr_size)
-        header, _ = unpack_header(data[at : at + inode.xattr_size], offset)
-        denied = []
-        for entry in self.entries(inode) if header.filter else ():
-            prefixes = self.prefixes if entry.index & LONG_PREFIX_FLAG else ()
-            name = full_name(entry.index, entry.suffix, prefixes)
-            if name is not None and header.filter & ~filter_word([entry], prefixes):
-                denied.append(name)
-        return denied
+        return Attributes(found, fingerprint, denied)
 
     def fingerprint(self, inode: Inode) -> bytes | None:
         """Return the value of the attribute that the superblock announces, else of one of the known names."""
-        if not inode.xattr_size:
-            return None
-        for entry in self.entries(inode):
-            if self._is_fingerprint(entry):
-                return entry.value
+        if inode.xattr_size:
+            for entry in self._area(inode)[1]:
+                if self._is_fingerprint(entry):
+                    return entry.value
         return None
 
     def _is_fingerprint(self, entry: XattrEntry) -> bool:

@@ -11,7 +11,7 @@ import lz4.block
 
 from mkfs_erofs_py.ondisk.chunk import HOLE, ChunkFormat, pack_chunks
 from mkfs_erofs_py.ondisk.constants import Algorithm, Compat, Incompat, Layout
-from mkfs_erofs_py.ondisk.extent import EncodedExtent, pack_extents
+from mkfs_erofs_py.ondisk.extent import EncodedExtent, pack_extents, pack_lengths, plen_word
 from mkfs_erofs_py.ondisk.inode import Inode
 from mkfs_erofs_py.ondisk.lcluster import Advise, Extent, MapHeader, pack_compact
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord, LongPrefix, pack_prefixes
@@ -111,7 +111,11 @@ def _extents() -> bytes:
     for size in (4, 8, 16, 32):
         advise = Advise.EXTENTS | (size.bit_length() - 3) << Advise.EXTENT_SIZE_SHIFT
         at = made.meta_start + made.next_nid() * 32 + 40
-        body = MapHeader(advise, union=4 if size > 8 else 0).pack() + bytes(-at % size) + pack_extents(listed, size)
+        if size == 4:
+            records = pack_lengths(base, [plen_word(one.length, one.algorithm) for one in listed])
+        else:
+            records = pack_extents(listed, size)
+        body = MapHeader(advise, union=4 if size > 8 else 0).pack() + bytes(-at % size) + records
         names[b"%d" % size] = made.inode(FILE, Layout.COMPRESSED_FULL, size=2048, body=body, align=8)
     return made.finish(names, records=[LZ4], incompat=Incompat.LZ4_0PADDING | Incompat.BIT48)
 

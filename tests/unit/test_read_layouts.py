@@ -17,7 +17,7 @@ from mkfs_erofs_py.errors import CorruptError, OutOfBoundsError, UnreadableError
 from mkfs_erofs_py.ondisk.chunk import HOLE, ChunkFormat, pack_chunks
 from mkfs_erofs_py.ondisk.constants import Algorithm, Compat, Incompat, Layout
 from mkfs_erofs_py.ondisk.device import DeviceSlot
-from mkfs_erofs_py.ondisk.extent import EncodedExtent, pack_extents
+from mkfs_erofs_py.ondisk.extent import EncodedExtent, pack_extents, pack_lengths, plen_word
 from mkfs_erofs_py.ondisk.inode import Inode, encode_rdev
 from mkfs_erofs_py.ondisk.lcluster import HOLE_FLAG, PARTIAL_REF, Advise, MapHeader
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord, LongPrefix, pack_prefixes
@@ -139,7 +139,11 @@ def test_encoded_extents_of_every_record_size(record: int) -> None:
     union = len(extents) if record > 8 else 0
     nid = made.next_nid()
     head = made.meta_start + nid * 32 + 32 + 8
-    body = MapHeader(advise=advise, union=union).pack() + bytes(-head % record) + pack_extents(extents, record)
+    if record == 4:
+        records = pack_lengths(base, [plen_word(extent.length, extent.algorithm) for extent in extents])
+    else:
+        records = pack_extents(extents, record)
+    body = MapHeader(advise=advise, union=union).pack() + bytes(-head % record) + records
     file = made.inode(FILE, Layout.COMPRESSED_FULL, size=len(data), body=body, align=8)
     assert file == nid
     image = made.finish({b"file": file}, records=[LZ4_RECORD], incompat=Incompat.LZ4_0PADDING | Incompat.BIT48)

@@ -313,7 +313,7 @@ def test_a_name_filter_that_denies_what_is_there() -> None:
         data = made.finish({b"file": file}, compat=Compat.SB_CHKSUM | Compat.XATTR_FILTER)
         with Image.open(memoryview(data)) as image:
             inode = image.lookup("file")
-            assert image.denied_xattrs(inode) == denied
+            assert image.attributes(inode).denied == denied
             findings = check(image, b"/file", inode).findings
             assert ["name filter denies" in one.what for one in findings] == [True] * len(denied)
 
