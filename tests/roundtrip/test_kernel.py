@@ -15,6 +15,7 @@ import pytest
 
 from mkfs_erofs_py.build import BuildSummary
 from mkfs_erofs_py.read import Image
+from mkfs_erofs_py.read.verify import check
 from tests.compat.seen import seen
 from tests.conftest import KernelMount
 from tests.support.images import build, fsck, make, mixed, noise, text
@@ -125,6 +126,14 @@ def test_a_mounted_image_shows_its_source(
 def test_the_reference_checker_accepts_it(name: str, built: Built, reference_tool: Callable[[str], Path]) -> None:
     tool = reference_tool("fsck.erofs")
     fsck(tool, built(name)[0], "--extract")
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_our_own_checker_finds_nothing(name: str, built: Built) -> None:
+    with Image.open(built(name)[0]) as image:
+        for path, inode in image.inodes():
+            found = [finding for finding in check(image, path, inode).findings if finding.kind != "unproven"]
+            assert found == []
 
 
 LARGE_BLOCKS = {
