@@ -51,6 +51,7 @@ class Output:
 
     def write_at(self, data: bytes, offset: int) -> None:
         """Write ``data`` at ``offset``, leaving ``position`` alone. Raises `OutputError`."""
+        self.flush()  # what waits may lie there
         with _translated(self._path):
             self._write(data, offset)
 
