@@ -185,8 +185,7 @@ class _Writer:
                 return
             except OSError as error:
                 raise OutputError(self._folder + path, error.strerror or str(error)) from error
-        place = os.path.join(b"/proc/self/fd/%d" % fd, name)
-        self._set_metadata(path, place, inode, self.done, fd=fd, name=name)
+        self._set_metadata(path, inode, self.done, fd, name)
 
     def finish(self) -> None:
         """Make hard links, then give directories their metadata, deepest first."""
@@ -206,8 +205,7 @@ class _Writer:
                 os.close(source_fd)
             self.done.inodes += 1
         for path, inode in reversed(self._directories):
-            fd = self._directory(path)
-            self._set_metadata(b"/" + path, b"/proc/self/fd/%d" % fd, inode, self.done, fd=fd)
+            self._set_metadata(b"/" + path, inode, self.done, self._directory(path))
         self._close()
 
     # -- in parent and children --------------------------------------------------------------------
@@ -275,9 +273,9 @@ class _Writer:
         try:
             self._write_data(fd, inode)
             if plain and not inode.xattr_size and (self._root or (inode.uid, inode.gid) == self._owner):
-                self._set_time(fd, inode, done)
+                self._set_time(inode, done, fd, None)
             else:
-                self._set_metadata(path, fd, inode, done)
+                self._set_metadata(path, inode, done, fd)
         finally:
             os.close(fd)
 
@@ -302,81 +300,61 @@ class _Writer:
 
     # -- metadata ----------------------------------------------------------------------------------
 
-    def _set_metadata(
-        self,
-        path: bytes,
-        place: int | bytes,
-        inode: Inode,
-        done: Extracted,
-        *,
-        fd: int | None = None,
-        name: bytes | None = None,
-    ) -> None:
+    def _set_metadata(self, path: bytes, inode: Inode, done: Extracted, fd: int, name: bytes | None = None) -> None:
         """Set owner, mode, attributes and time, in the order in which none undoes another.
 
-        ``place`` is the file's descriptor or its path; ``fd`` and ``name`` say where it is if it cannot be opened.
+        ``fd`` is the file's own descriptor, or, for what cannot be opened, that of the directory that holds ``name``.
         """
         try:
-            self._set_owner_and_mode(place, inode, done, fd, name)
+            self._set_owner_and_mode(inode, done, fd, name)
             if inode.xattr_size:
-                self._set_xattrs(place, inode, done, follow=name is None)
-            if name is None:
-                self._set_time(place if isinstance(place, int) or fd is None else fd, inode, done)
-            else:
-                os.utime(name, ns=_times(inode), dir_fd=fd, follow_symlinks=False)
-        except OverflowError:
-            done.left_out["times that this system cannot hold"] += 1
+                self._set_xattrs(inode, done, fd, name)
+            self._set_time(inode, done, fd, name)
         except OSError as error:
             raise OutputError(self._folder + path, error.strerror or str(error)) from error
 
-    def _set_owner_and_mode(
-        self, place: int | bytes, inode: Inode, done: Extracted, fd: int | None, name: bytes | None
-    ) -> None:
+    def _set_time(self, inode: Inode, done: Extracted, fd: int, name: bytes | None) -> None:
+        times = inode.mtime_ns, inode.mtime_ns
+        try:
+            if name is None:
+                os.utime(fd, ns=times)
+            else:
+                os.utime(name, ns=times, dir_fd=fd, follow_symlinks=False)
+        except OverflowError:
+            done.left_out["times that this system cannot hold"] += 1
+
+    def _set_owner_and_mode(self, inode: Inode, done: Extracted, fd: int, name: bytes | None) -> None:
         mode = inode.mode & 0o7777
         if (inode.uid, inode.gid) != self._owner:
-            if self._root:
-                if name is not None:
-                    os.chown(name, inode.uid, inode.gid, dir_fd=fd, follow_symlinks=False)
-                else:
-                    os.chown(place if fd is None else fd, inode.uid, inode.gid)
-            else:
+            if not self._root:
                 done.left_out["owners"] += 1
                 if mode & 0o6000:
                     # Set-id bits would now lend this user's rights, not the owner's.
                     done.left_out["set-id bits"] += 1
                     mode &= ~0o6000
-        if inode.is_symlink:
-            return
-        if name is not None:
+            elif name is None:
+                os.chown(fd, inode.uid, inode.gid)
+            else:
+                os.chown(name, inode.uid, inode.gid, dir_fd=fd, follow_symlinks=False)
+        if name is None:
+            os.chmod(fd, mode)
+        elif not inode.is_symlink:
             os.chmod(name, mode, dir_fd=fd)
-        else:
-            os.chmod(place if fd is None else fd, mode)
 
-    def _set_xattrs(self, place: int | bytes, inode: Inode, done: Extracted, *, follow: bool) -> None:
+    def _set_xattrs(self, inode: Inode, done: Extracted, fd: int, name: bytes | None) -> None:
+        # There is no setxattrat before Linux 6.13, so a name goes through /proc.
+        place: int | bytes = fd if name is None else b"/proc/self/fd/%d/%s" % (fd, name)
         for key, value in self._image.xattrs(inode).items():
             space = key.partition(b".")[0].decode()
             if not self._root and key.startswith(_PRIVILEGED_SPACES):
                 done.left_out[f"{space}.* attributes"] += 1
                 continue
             try:
-                if isinstance(place, int):
-                    os.setxattr(place, key, value)
-                else:
-                    os.setxattr(place, key, value, follow_symlinks=follow)
+                os.setxattr(place, key, value, follow_symlinks=name is None)
             except OSError as error:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.ENOSPC, errno.E2BIG, errno.EINVAL):
                     raise
                 done.left_out[f"{space}.* attributes ({error.strerror})"] += 1
-
-    def _set_time(self, place: int | bytes, inode: Inode, done: Extracted) -> None:
-        try:
-            os.utime(place, ns=_times(inode))
-        except OverflowError:
-            done.left_out["times that this system cannot hold"] += 1
-
-
-def _times(inode: Inode) -> tuple[int, int]:
-    return inode.mtime_ns, inode.mtime_ns
 
 
 def _write_all(fd: int, parts: list[bytes | memoryview], offset: int) -> None:

@@ -62,6 +62,18 @@ def test_our_own_images_read_as_their_source(options: BuildOptions, sample_tree:
         assert differences(snapshot(sample_tree), seen(opened)) == []
 
 
+@pytest.mark.parametrize("names", [(), ("empty",), ("folder/empty",)])
+def test_an_image_without_any_data_reads_as_its_source(names: tuple[str, ...], tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in names:
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).touch()
+    build_image(tmp_path / "image", source)
+    with Image.open(tmp_path / "image") as opened:
+        assert differences(snapshot(source), seen(opened)) == []
+
+
 def test_ls_lists_names_and_below(image: Path, sample_tree: Path, cli: Cli) -> None:
     status, out, _ = cli("ls", image)
     assert status == 0
@@ -309,3 +321,20 @@ def test_diff_names_what_changed(fingerprint: str, image: Path, sample_tree: Pat
     ]
     rows = json.loads(cli("diff", "--json", image, tmp_path / "image", "--ignore", "time")[1])
     assert (rows[0]["mark"], rows[0]["path"]) == ("+", "/added")
+
+
+def test_a_tree_deeper_than_any_path_is_extracted(tmp_path: Path, cli: Cli) -> None:
+    levels, name = 60, b"n" * 200
+    source = os.open(tmp_path, os.O_RDONLY)
+    for part in (b"source", *[name] * levels):
+        os.mkdir(part, dir_fd=source)
+        below = os.open(part, os.O_RDONLY, dir_fd=source)
+        os.close(source)
+        source = below
+    os.close(os.open(b"bottom", os.O_CREAT | os.O_WRONLY, dir_fd=source))
+    os.close(source)
+    build_image(tmp_path / "image", tmp_path / "source")
+    assert cli("extract", tmp_path / "image", tmp_path / "out")[::2] == (0, "")
+    assert cli("verify", tmp_path / "image")[0] == 0
+    found = subprocess.run(["find", tmp_path / "out", "-name", "bottom"], capture_output=True, check=True).stdout
+    assert found.count(name) == levels
