@@ -10,7 +10,7 @@ IMAGE  := $(OUT)/example.erofs
 SRC    ?= /usr/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint reference fuzz clean
+.PHONY: help run test lint reference kernel-test fuzz clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -38,6 +38,10 @@ fuzz: $(VENV)/.installed-dev ## feed the reader mutated images until one does ha
 	$(BIN)/pip install --quiet 'atheris>=2.3'
 	@mkdir -p .cache/fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_read -max_total_time=$(or $(SECONDS),60) -rss_limit_mb=512 -timeout=10 .cache/fuzz
+
+kernel-test: $(VENV)/.installed-dev ## boot a Debian kernel with page cache sharing, and let it judge our images
+	$(BIN)/python -m tests.kernel.harness.fetch
+	$(BIN)/python -m pytest tests/kernel --boot $(ARGS)
 
 clean: ## remove what was made (the cache stays)
 	rm -rf $(VENV) $(OUT)

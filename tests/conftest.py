@@ -15,6 +15,11 @@ from tests.support.requirements import UnavailableError, lacking
 from tests.support.sample import make_tree
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--boot``, with which ``make kernel-test`` runs the tests that boot a kernel."""
+    parser.addoption("--boot", action="store_true", help="boot a Debian kernel under QEMU and test with it")
+
+
 class KernelMount(Protocol):
     """Mounts an image with the host's kernel until the test ends; see the fixture."""
 

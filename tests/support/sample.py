@@ -11,10 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-__all__ = ["make_tree"]
+__all__ = ["make_crowd", "make_tree"]
 
 WHEN = 1_600_000_000_000_000_000
 """Nanoseconds since the epoch around which the sample's mtimes lie."""
+
+ODD_TIMES = {"before-1970": -1_000_000_001, "after-2106": (1 << 32) * 1_000_000_000 + 5}
+"""Modification times, in nanoseconds, that fit no unsigned 32-bit seconds."""
 
 EDGES = (1, 511, 512, 513, 4095, 4096, 4097, 8191, 8192, 8193, 65535, 65536, 65537)
 """File sizes around the boundaries of blocks and clusters, in bytes."""
@@ -39,8 +42,19 @@ def make_tree(root: Path, *, seed: int = 0, entries: int = 600, depth: int = 80)
     _special(root / "special", left_out)
     _attributes(root / "xattrs", rng, left_out)
     _modes(root / "modes", left_out)
+    for name in ODD_TIMES:
+        _put(root / "files" / name, name.encode())
     _times(root)
+    for name, when in ODD_TIMES.items():
+        os.utime(root / "files" / name, ns=(when, when))
     return left_out
+
+
+def make_crowd(root: Path, entries: int = 6_000) -> None:
+    """Fill the new folder ``root`` with one big directory: names of all lengths, and mostly empty files."""
+    root.mkdir()
+    _many(root / "many", entries)
+    _times(root)
 
 
 def _put(path: Path, data: bytes) -> Path:
@@ -231,10 +245,6 @@ def _times(root: Path) -> None:
     for number, path in enumerate([*paths, root]):
         when = WHEN + number * (1_000_000_007 if number % 5 else 1_000_000_000)
         os.utime(path, ns=(when, when), follow_symlinks=False)
-    for name, when in (("before-1970", -1_000_000_001), ("after-2038", (1 << 32) * 1_000_000_000 + 5)):
-        path = _put(root / "files" / name, name.encode())
-        os.utime(path, ns=(when, when))
-    os.utime(root / "files", ns=(WHEN, WHEN))
 
 
 def _try(left_out: list[str], what: str, make: Callable[[], object]) -> None:

@@ -1,0 +1,111 @@
+"""What the tests ask of a kernel; runs inside the guest, and on the host for the host's own kernel.
+
+Standard library alone, arguments and results are JSON: paths are text with surrogate escapes.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.kernel.harness.examine import examine_files
+from tests.kernel.harness.mapping import PAGE, resident
+from tests.support.trees import differences, snapshot
+
+__all__ = [
+    "advise",
+    "cached_pages",
+    "drop_caches",
+    "examine",
+    "kernel_complaints",
+    "meminfo",
+    "mount",
+    "read_all",
+    "read_file",
+    "unmount",
+]
+
+
+def mount(image: str, options: str = "", *, loop: bool = True) -> str:
+    """Mount an image read-only, on a new folder that is returned; ``loop`` is for images that are files."""
+    point = tempfile.mkdtemp(prefix="erofs-", dir="/run")
+    chosen = ",".join(filter(None, ("ro", "loop" if loop else "", options)))
+    done = subprocess.run(
+        ["mount", "-t", "erofs", "-o", chosen, image, point], capture_output=True, text=True, errors="replace"
+    )
+    if done.returncode:
+        os.rmdir(point)
+        raise OSError(f"{done.stderr.strip()}: {'; '.join(kernel_complaints()[-3:])}")
+    return point
+
+
+def unmount(point: str) -> None:
+    """Undo ``mount``."""
+    subprocess.run(["umount", point], check=True, capture_output=True)
+    os.rmdir(point)
+
+
+def kernel_complaints() -> list[str]:
+    """Return the lines of the kernel's log in which EROFS reports an error, or the kernel a fault of its own."""
+    log = subprocess.run(["dmesg"], check=True, capture_output=True, text=True, errors="replace").stdout
+    plain = ("mounted with root inode", "EXPERIMENTAL", "erofs: initialized")
+    faults = ("BUG:", "WARNING:", "Oops", "Call Trace")
+    return [
+        line
+        for line in log.splitlines()
+        if ("erofs" in line and not any(word in line for word in plain)) or any(word in line for word in faults)
+    ]
+
+
+def examine(point: str, expected: str, *, seed: int = 0) -> list[str]:
+    """Compare everything a program can see under ``point`` with a pickled snapshot of the source."""
+    with open(expected, "rb") as file:
+        want = pickle.load(file)
+    return differences(want, snapshot(point)) + examine_files(point, want, seed)
+
+
+def drop_caches() -> None:
+    """Empty the kernel's caches of pages, inodes and names."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def meminfo() -> dict[str, int]:
+    """Return /proc/meminfo in bytes."""
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    return {name.rstrip(":"): int(number) * 1024 for name, number, *unit in lines if unit}
+
+
+def read_file(path: str) -> int:
+    """Read a file from front to back; return its size."""
+    total = 0
+    with open(path, "rb", buffering=0) as file:
+        while data := file.read(1 << 20):
+            total += len(data)
+    return total
+
+
+def read_all(point: str) -> int:
+    """Read every regular file under ``point``; return how many bytes that were."""
+    return sum(
+        read_file(os.path.join(folder, name))
+        for folder, _, names in os.walk(point)
+        for name in names
+        if os.path.isfile(os.path.join(folder, name)) and not os.path.islink(os.path.join(folder, name))
+    )
+
+
+def advise(path: str, advice: str) -> None:
+    """Give the kernel advice about a whole file: ``DONTNEED``, ``WILLNEED``, …"""
+    with open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, getattr(os, f"POSIX_FADV_{advice}"))
+
+
+def cached_pages(path: str) -> tuple[int, int]:
+    """Return how many pages of a file are cached, and how many it has."""
+    with open(path, "rb") as file:
+        pages = -(-os.fstat(file.fileno()).st_size // PAGE)
+        return (resident(file.fileno()) if pages else 0), pages
