@@ -9,6 +9,7 @@ import pytest
 
 from mkfs_erofs_py.build.kernel import Kernel
 from tests.kernel.conftest import Build, Judge, Source
+from tests.kernel.harness.mapping import PAGE
 from tests.kernel.layouts import LAYOUTS, Layout
 
 pytestmark = pytest.mark.kernel
@@ -31,5 +32,6 @@ def test_a_kernel_shows_the_source(
         assert judge.call("examine", point=point, expected=str(source.snapshot)) == []
     finally:
         judge.call("unmount", point=point)
-    if judge.shares:  # only the guest's log is ours alone
+    # Only the guest's log is ours alone; and the kernel warns of its own fault with small blocks (docs/kernel.md).
+    if judge.shares and layout.options.get("block_size", PAGE) >= PAGE:
         assert judge.call("kernel_complaints")[len(before) :] == []

@@ -21,13 +21,13 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SOURCES = Path("/etc/apt")
 
 
-def mirror(folder: Path = SOURCES) -> str:
-    """Return the address of the machine's Debian archive (not its security archive).
+def mirror(folder: Path = SOURCES, *, archive: str = "debian") -> str:
+    """Return the address of the machine's Debian archive, or of another, as ``debian-security``.
 
-    Understands both of apt's formats, ``*.sources`` and ``*.list``; ``DEBIAN_MIRROR`` overrides.
-    Raises UnavailableError where there is no Debian source.
+    Understands both of apt's formats, ``*.sources`` and ``*.list``; ``DEBIAN_MIRROR`` overrides the first.
+    Raises UnavailableError where there is no such source.
     """
-    if override := os.environ.get("DEBIAN_MIRROR"):
+    if archive == "debian" and (override := os.environ.get("DEBIAN_MIRROR")):
         return override.rstrip("/")
     files = [folder / "sources.list", *sorted(folder.glob("sources.list.d/*"))]
     for file in files:
@@ -39,9 +39,9 @@ def mirror(folder: Path = SOURCES) -> str:
         else:
             found = re.findall(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)", text, re.MULTILINE)
         for address in found:
-            if re.search(r"/debian/?$", address):
+            if address.rstrip("/").endswith(f"/{archive}"):
                 return str(address).rstrip("/")
-    raise UnavailableError("no Debian source in /etc/apt; set DEBIAN_MIRROR to the address of a Debian mirror")
+    raise UnavailableError(f"no source of {archive} in /etc/apt; set DEBIAN_MIRROR to the address of a Debian mirror")
 
 
 class Archive:

@@ -23,8 +23,10 @@ __all__ = [
     "kernel_complaints",
     "meminfo",
     "mount",
+    "overlay",
     "read_all",
     "read_file",
+    "run_in",
     "unmount",
 ]
 
@@ -109,3 +111,33 @@ def cached_pages(path: str) -> tuple[int, int]:
     with open(path, "rb") as file:
         pages = -(-os.fstat(file.fileno()).st_size // PAGE)
         return (resident(file.fileno()) if pages else 0), pages
+
+
+def overlay(lower: str) -> str:
+    """Return the root of a system that can be written to: ``lower`` with a layer in memory on top."""
+    base = tempfile.mkdtemp(prefix="overlay-", dir="/run")
+    subprocess.run(["mount", "-t", "tmpfs", "layer", base], check=True)
+    for name in ("data", "work", "root"):
+        os.mkdir(f"{base}/{name}")
+    layers = f"lowerdir={lower},upperdir={base}/data,workdir={base}/work"
+    subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", f"{base}/root"], check=True)
+    for kind, folder in (("proc", "proc"), ("sysfs", "sys"), ("devtmpfs", "dev"), ("tmpfs", "tmp"), ("tmpfs", "run")):
+        subprocess.run(["mount", "-t", kind, kind, f"{base}/root/{folder}"], check=True)
+    os.chmod(f"{base}/root/tmp", 0o1777)
+    return f"{base}/root"
+
+
+def run_in(root: str, script: str, port: int) -> str:
+    """Run a shell script in a chroot with ``$PORT`` set; return what it printed, raise where it fails."""
+    environment = {"PORT": str(port), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C"}
+    with tempfile.TemporaryFile() as out:
+        # A file, not a pipe: a service that stays behind would keep a pipe open.
+        done = subprocess.run(
+            ["chroot", root, "/bin/bash", "-c", script],
+            env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        out.seek(0)
+        printed = out.read().decode(errors="replace")
+    if done.returncode:
+        raise OSError(f"status {done.returncode}: {printed[-2000:]}")
+    return printed
