@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -103,6 +104,9 @@ def _open_standard_streams() -> None:
 def run(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 well, 1 the input is at fault, 2 usage or unreadable, 130 interrupted."""
     _open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names need not fit the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _terminate)

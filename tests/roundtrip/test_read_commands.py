@@ -338,3 +338,11 @@ def test_a_tree_deeper_than_any_path_is_extracted(tmp_path: Path, cli: Cli) -> N
     assert cli("verify", tmp_path / "image")[0] == 0
     found = subprocess.run(["find", tmp_path / "out", "-name", "bottom"], capture_output=True, check=True).stdout
     assert found.count(name) == levels
+
+
+def test_names_need_not_fit_the_encoding_of_the_output(image: Path) -> None:
+    command = [sys.executable, "-m", "mkfs_erofs_py", "ls", "-R", str(image)]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u20ac" in done.stdout
