@@ -12,6 +12,7 @@ import blake3
 from ..compress import make_encoder
 from ..fingerprint import DIGEST_SIZE
 from ..ondisk.constants import (
+    LZ4_MAX_BLOCKS,
     MAX_ENCODED,
     SUPERBLOCK_OFFSET,
     SUPERBLOCK_SIZE,
@@ -55,7 +56,7 @@ def _record(profile: Profile) -> AlgorithmRecord | None:
     encoder = make_encoder(profile.compressor, max_pcluster=profile.pcluster, block_size=profile.block_size)
     if profile.compressor.algorithm == Algorithm.LZ4 and profile.index is IndexForm.EXTENTS:
         # A kernel sizes its buffers by this; a piece that starts within a block reaches into one more.
-        blocks = min(encoder.record.max_pcluster + 1, MAX_ENCODED >> profile.block_bits)
+        blocks = min(encoder.record.max_pcluster + 1, LZ4_MAX_BLOCKS, MAX_ENCODED >> profile.block_bits)
         return replace(encoder.record, max_pcluster=blocks)
     return encoder.record
 

@@ -15,6 +15,7 @@ from ..ondisk.constants import (
     COMPAT_KERNEL,
     FINGERPRINT_NAME,
     INCOMPAT_KERNEL,
+    LZ4_MAX_BLOCKS,
     MAX_ENCODED,
     Algorithm,
     Compat,
@@ -210,9 +211,13 @@ def _pcluster(
         raise UsageError(f"-C{size}: a physical cluster is a multiple of {block} up to {MAX_ENCODED} bytes")
     if index is IndexForm.EXTENTS:
         # Pieces are a power of two, so that a record is found by its number.
-        return 1 << (max(size, _EXTENT_PIECE_MIN, block).bit_length() - 1)
-    if size >> block_bits >= D0_CBLKCNT:
+        size = 1 << (max(size, _EXTENT_PIECE_MIN, block).bit_length() - 1)
+    elif size >> block_bits >= D0_CBLKCNT:
         raise UsageError(f"-C{size}: an index cannot count {size >> block_bits} blocks of {block}")
+    if compressor is not None and compressor.algorithm == Algorithm.LZ4 and size >> block_bits > LZ4_MAX_BLOCKS:
+        raise UsageError(f"-C{size}: Linux mounts LZ4 clusters of {LZ4_MAX_BLOCKS} blocks at most, here of {block}")
+    if index is IndexForm.EXTENTS:
+        return size
     if compressor is not None and size > block:
         needs.require(f"-C{size}", INCOMPAT_KERNEL[Incompat.BIG_PCLUSTER])
     return size

@@ -11,7 +11,7 @@ from array import array
 from typing import Protocol
 
 from ..compress import Encoder
-from ..ondisk.constants import MAX_DECODED, MAX_ENCODED
+from ..ondisk.constants import LZ4_MAX_BLOCKS, MAX_DECODED, MAX_ENCODED, Algorithm
 from ..ondisk.extent import PLEN_FORMAT_SHIFT, plen_word
 from ..ondisk.lcluster import LCLUSTER_HEAD1, LCLUSTER_PLAIN
 
@@ -146,6 +146,8 @@ class ExtentPacker:
         self._zeros = bytes(self._piece)
         # Unaligned, a stream may reach into one block more; readers count 1 MiB of blocks at most.
         self._most = MAX_ENCODED - (1 << block_bits)
+        if encoder.record.algorithm is Algorithm.LZ4:
+            self._most = min(self._most, (LZ4_MAX_BLOCKS - 1) << block_bits)
         # A stream this short can only be one long repetition, so it is worth a look whether of zeros.
         self._suspicious = 64 + (self._piece >> 7)
 

@@ -14,6 +14,7 @@ __all__ = [
     "COMPAT_KERNEL",
     "FINGERPRINT_NAME",
     "INCOMPAT_KERNEL",
+    "LZ4_MAX_BLOCKS",
     "MAX_DECODED",
     "MAX_ENCODED",
     "NAME_MAX",
@@ -40,6 +41,9 @@ SYMLINK_MAX = 4095
 #: Most bytes one compressed extent may take in the image, and most it may decode to.
 MAX_ENCODED = 1 << 20
 MAX_DECODED = 12 << 20
+#: Most blocks of an LZ4 pcluster, of whatever size: to judge the declared number, Linux counts how many blocks
+#: make 1 MiB before it has looked at their size, hence pages of 4 KiB.
+LZ4_MAX_BLOCKS = 256
 
 #: The xattr that holds a file's fingerprint unless another name is asked for.
 FINGERPRINT_NAME = b"trusted.erofs.fingerprint"

@@ -35,6 +35,8 @@ def options(rng: random.Random) -> dict[str, Any]:
         "fingerprint": rng.choice(("blake3", "blake3", "sha256", "none")),
         "workers": rng.randint(1, 3),
     }
+    if (chosen["compressor"] or "").startswith("lz4"):
+        chosen["pcluster"] = min(chosen["pcluster"], 256 * block)
     index = rng.choice(("compact", "full", "extents", "extents"))
     if index == "full":
         chosen["legacy_index"] = True

@@ -42,7 +42,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "lz4, large clusters": {"compressor": "lz4", "pcluster": 1 << 20},
     "lz4, large clusters, full": {"compressor": "lz4", "pcluster": 65536, "legacy_index": True},
     "lz4, extents": {"compressor": "lz4", "encoded_extents": True},
-    "lz4, small blocks": {"compressor": "lz4", "block_size": 512, "pcluster": 2047 * 512, "legacy_index": True},
+    "lz4, small blocks": {"compressor": "lz4", "block_size": 512, "pcluster": 131072, "legacy_index": True},
     "lz4hc, extents without dots": {"compressor": "lz4hc", "dot_omitted": True},
     "zstd": {"compressor": "zstd,1", "pcluster": 65536},
     "zstd, small window": {"compressor": "zstd,19,dictsize=4096", "pcluster": 65536},
@@ -250,6 +250,8 @@ def test_lz4_declares_clusters_and_distances_large_enough(form: str, built: Call
     else:
         assert record.max_distance == 65535
         most = record.max_pcluster
+    # Kernels count the blocks of 1 MiB before they know how large a block is.
+    assert most <= 256
     assert most * one.block <= 1 << 20
     for path, _, extent, _ in one.streams():
         first, last = extent.address // one.block, (extent.address + extent.stored - 1) // one.block
@@ -607,13 +609,14 @@ def test_distances_and_block_counts_fit_their_fields(form: str, built: Callable[
         assert most > 0
 
 
-def test_the_largest_count_of_blocks_reads_back(tmp_path: Path) -> None:
-    spec = {"file": text(3_900_000)}
+def test_large_counts_of_blocks_read_back(tmp_path: Path) -> None:
+    spec = {"file": text(6_000_000)}
     tree = make(tmp_path / "tree", spec)
+    # Not with LZ4: kernels mount no more than 256 blocks of it.
     for index in ({}, {"legacy_index": True}):
-        build(tmp_path / "image", tree, compressor="lz4", block_size=512, pcluster=2047 * 512, **index)
+        build(tmp_path / "image", tree, compressor="zstd,1", block_size=512, pcluster=2047 * 512, **index)
         with Image.open(tmp_path / "image") as image:
-            assert max(extent.stored for extent in image.extents("file")) == 2047 * 512
+            assert 2000 * 512 < max(extent.stored for extent in image.extents("file")) <= 2047 * 512
             assert image.read("file") == spec["file"]
 
 

@@ -99,6 +99,11 @@ BAD_OPTIONS: dict[str, tuple[Sequence[str], str]] = {
     "cluster below a block": (["-C512"], "-C512: a physical cluster is a multiple of 4096 up to 1048576 bytes"),
     "cluster beyond 1 MiB": (["-C2m"], "-C2097152"),
     "cluster of more blocks than count": (["-b512", "-C1m"], "an index cannot count 2048 blocks of 512"),
+    "lz4 cluster of more blocks than kernels mount": (
+        ["-b512", "-C256k", "-zlz4"],
+        "-C262144: Linux mounts LZ4 clusters of 256 blocks at most, here of 512",
+    ),
+    "lz4 piece of more blocks than kernels mount": (["-b2048", "-C1m", "-E48bit"], "-C1048576: Linux mounts LZ4"),
     "feature": (["-Efoo"], "-Efoo: no such feature"),
     "feature with a value": (["-E48bit=1"], "-E48bit=1: no such feature"),
     "feature for later": (["-Edot-omitted,fragments"], "-Efragments: not supported yet"),
