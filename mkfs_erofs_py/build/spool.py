@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import BinaryIO
+
+from ..errors import OutputError
 
 __all__ = ["Spool"]
 
@@ -19,7 +22,7 @@ class Spool:
         self._file: BinaryIO | None = None
 
     def append(self, data: bytes | memoryview) -> int:
-        """Keep ``data`` -> its offset."""
+        """Keep ``data`` -> its offset. Raises `OutputError`."""
         if len(self._recent) + len(data) > _IN_MEMORY:
             self._move()
         offset = self._moved + len(self._recent)
@@ -38,16 +41,23 @@ class Spool:
         """Forget everything."""
         self._recent.clear()
         if self._file is not None:
-            self._file.close()
+            # What could not be written before, cannot be now.
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def _move(self) -> None:
-        """Move what is in memory to the end of the file."""
-        if self._file is None:
-            # Most trees never get here, and should not pay for loading it.
-            import tempfile
+        """Move what is in memory to the end of the file. Raises `OutputError`."""
+        # Most trees never get here, and should not pay for loading it.
+        import tempfile
 
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        self._file.seek(self._moved)
-        self._file.write(self._recent)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+            self._file.seek(self._moved)
+            self._file.write(self._recent)
+            self._file.flush()
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise OutputError(folder, f"cannot take what waits for its place: {error.strerror}") from None
         self._moved += len(self._recent)
         self._recent.clear()

@@ -610,7 +610,8 @@ def test_distances_and_block_counts_fit_their_fields(form: str, built: Callable[
 
 
 def test_large_counts_of_blocks_read_back(tmp_path: Path) -> None:
-    spec = {"file": text(6_000_000)}
+    # Noise with a little text behind it: one cluster of almost as many blocks as the records can count.
+    spec = {"file": noise(1_030_000) + text(60_000)}
     tree = make(tmp_path / "tree", spec)
     # Not with LZ4: kernels mount no more than 256 blocks of it.
     for index in ({}, {"legacy_index": True}):
