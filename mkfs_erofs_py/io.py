@@ -66,7 +66,7 @@ class Mapped(Memory):
     """A file or block device, mapped read-only. Views that were handed out keep the mapping alive after ``close``."""
 
     def __init__(self, fd: int, size: int) -> None:
-        self._map = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+        self._map: mmap.mmap | None = mmap.mmap(fd, size, prot=mmap.PROT_READ)
         super().__init__(memoryview(self._map))
 
     def close(self) -> None:
@@ -74,10 +74,12 @@ class Mapped(Memory):
         self.whole = None
         self._view = memoryview(b"")
         self.size = 0
-        try:
-            self._map.close()
-        except BufferError:  # a view is still held: the mapping goes with it
-            pass
+        held, self._map = self._map, None
+        if held is not None:
+            try:
+                held.close()
+            except BufferError:  # a view is still held: the mapping goes with it
+                pass
 
 
 class Positional:

@@ -23,8 +23,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _LENGTH = struct.Struct("<I")
-#: Longest task: well below what a socket takes as one message (212992 bytes by default).
-MAX_TASK = 1 << 16
+#: Room for a task: more than a socket takes as one message (212992 bytes by default).
+_MESSAGE_ROOM = 1 << 18
 
 
 class WorkerDiedError(ErofsError):
@@ -151,7 +151,7 @@ def _live(
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears ^C too, and ends its children
         for one in foreign:
             one.close()
-        while message := tasks.recv(4 * MAX_TASK):
+        while message := tasks.recv(_MESSAGE_ROOM):
             answer: object
             try:
                 answer = work(pickle.loads(message))

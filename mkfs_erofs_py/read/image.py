@@ -46,7 +46,6 @@ class Image:
     """
 
     def __init__(self, image: ReadAt, devices: Sequence[ReadAt] = (), *, cache_bytes: int = CACHE_BYTES) -> None:
-        self._readers = [image, *devices]
         volume = self._volume = Volume(image, devices)
         self.superblock: Superblock = volume.superblock
         self.block_size: int = volume.block_size
@@ -84,9 +83,8 @@ class Image:
             raise
 
     def close(self) -> None:
-        """Close the image and its devices. Views that were handed out stay valid."""
-        for reader in self._readers:
-            reader.close()
+        """Close the image and its devices; harmless when repeated. Views that were handed out stay valid."""
+        self._volume.release()
 
     def __enter__(self) -> Self:
         return self

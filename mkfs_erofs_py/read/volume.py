@@ -124,6 +124,13 @@ class Volume:
             slots = [DeviceSlot(slot.tag, slot.blocks & low, slot.uniaddr & low) for slot in slots]
         return slots
 
+    def release(self) -> None:
+        """Let go of the readers' bytes, so that they can be unmapped; nothing can be read any more."""
+        self._whole = self.single = None
+        self.image.close()
+        for device in self.devices:
+            device.close()
+
     # -- bytes at addresses ------------------------------------------------------------------------
 
     def meta(self, in_metabox: bool, offset: int, length: int) -> tuple[Buffer, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import struct
 import threading
 import zlib
+from pathlib import Path
 from stat import S_IFCHR, S_IFLNK, S_IFREG
 from typing import Any
 
@@ -466,3 +468,25 @@ def test_a_wrong_parent_and_a_wrong_checksum_are_seen() -> None:
     with pytest.raises(CorruptError, match="checksum"):
         Image.open(memoryview(data))
     assert with_checksum(data) != data
+
+
+def test_a_closed_image_lets_go_of_its_file_but_not_of_views(tmp_path: Path) -> None:
+    made = Handmade()
+    data = b"seen through a view" * 300
+    file = made.inode(FILE, Layout.FLAT_PLAIN, size=len(data), u=made.block(data))
+    (tmp_path / "image").write_bytes(made.finish({b"file": file}))
+
+    def mapped() -> bool:
+        return str(tmp_path / "image") in Path("/proc/self/maps").read_text()
+
+    image = Image.open(tmp_path / "image")
+    pieces = list(image.pieces("file"))
+    image.close()
+    image.close()
+    assert b"".join(piece for _, piece in pieces) == data
+    assert mapped()
+    pieces.clear()
+    gc.collect()
+    assert not mapped()
+    with pytest.raises(OutOfBoundsError):
+        image.read("file")
