@@ -6,7 +6,6 @@ against the content: whoever shares trusts whoever built.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -37,6 +36,8 @@ def _blake3() -> Hasher:
 
 
 def _sha256() -> Hasher:
+    import hashlib
+
     return hashlib.sha256(usedforsecurity=False)
 
 

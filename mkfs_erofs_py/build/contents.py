@@ -15,9 +15,9 @@ from ..errors import SourceError
 from ..fingerprint import Hasher, new_hasher
 from ..ondisk.lcluster import LCLUSTER_PLAIN
 from ..tree import Node
-from .options import IndexForm, Profile
 from .output import Output
 from .packer import TYPE_SHIFT
+from .packing import IndexForm, Packing
 from .pool import Pool, Slot
 from .spool import Spool
 from .worker import FLAT, FilesJob, Packed, SegmentJob
@@ -74,8 +74,8 @@ class ContentStore:
     `store` does the rest. The bytes written depend on contents and profile alone.
     """
 
-    def __init__(self, profile: Profile, pool: Pool) -> None:
-        self._profile = profile
+    def __init__(self, packing: Packing, pool: Pool) -> None:
+        self._packing = packing
         self._pool = pool
         self._batch: list[Node] = []
         self._batch_bytes = 0
@@ -85,13 +85,13 @@ class ContentStore:
         self._known: dict[tuple[bytes, bool], Stored] = {}
         # A sparse file's segments are alike; each kind, by (size, final), is packed once.
         self._holes: dict[tuple[int, bool] | None, tuple[Packed, bytes] | None] = {}
-        self._zeros = memoryview(bytes(profile.segment))
+        self._zeros = memoryview(bytes(packing.segment))
         self.duplicates = 0
         self.duplicate_bytes = 0
 
     def offer(self, node: Node) -> None:
         """Add a regular file that is not empty; never waits."""
-        if self._batch_bytes + node.size > self._profile.segment:
+        if self._batch_bytes + node.size > self._packing.segment:
             self._end_batch()
         self._batch.append(node)
         self._batch_bytes += node.size
@@ -125,7 +125,7 @@ class ContentStore:
             self._finish_oldest()
 
     def _is_large(self, nodes: tuple[Node, ...]) -> bool:
-        return nodes[0].size > self._profile.segment
+        return nodes[0].size > self._packing.segment
 
     def _end_batch(self) -> None:
         if self._batch:
@@ -146,8 +146,8 @@ class ContentStore:
     def _add_large(self, node: Node) -> None:
         """Read and hash a content here, a segment at a time, and have workers pack the segments."""
         assert node.content is not None
-        segment = self._profile.segment
-        large = _Large(new_hasher(self._profile.digest), -(-node.size // segment))
+        segment = self._packing.segment
+        large = _Large(new_hasher(self._packing.digest), -(-node.size // segment))
         with node.content.open() as file:
             for start in range(0, node.size, segment):
                 size = min(segment, node.size - start)
@@ -189,7 +189,7 @@ class ContentStore:
 
     def _place(self, node: Node, packed: Packed, data: memoryview) -> Stored:
         """Write a whole content unless it is known -> its stored form."""
-        tail_size = node.size % self._profile.block_size if packed.form == FLAT else 0
+        tail_size = node.size % self._packing.block_size if packed.form == FLAT else 0
         inline = 0 < tail_size <= self._inline_room(node)
         key = packed.digest, inline
         known = self._known.get(key)
@@ -210,15 +210,15 @@ class ContentStore:
         tail = self._spool.append(data[full:]) if tail_size else -1
         if not full:
             return Stored(digest, 0, 0, None, tail)
-        self._output.pad(self._profile.block_size)
+        self._output.pad(self._packing.block_size)
         start = self._output.position
-        self._output.append(data[:full], bytes(-full % self._profile.block_size))
+        self._output.append(data[:full], bytes(-full % self._packing.block_size))
         return Stored(digest, start, self._output.position - start, None, tail)
 
     def _place_segment(self, node: Node, large: _Large, packed: Packed, data: memoryview | bytes) -> None:
         if large.start < 0:
             # Block-aligned, so that a content which turns out plain throughout can be laid out flat.
-            self._output.pad(self._profile.block_size)
+            self._output.pad(self._packing.block_size)
             large.start = self._output.position
         self._output.append(data)
         large.pieces += packed.pieces
@@ -234,7 +234,7 @@ class ContentStore:
             self._done(node, known)
             return
         if self._is_plain(large.pieces, node.size):
-            self._output.pad(self._profile.block_size)
+            self._output.pad(self._packing.block_size)
             stored = Stored(digest, large.start, self._output.position - large.start, None)
         else:
             stored = Stored(digest, large.start, self._output.position - large.start, bytes(large.pieces))
@@ -242,10 +242,10 @@ class ContentStore:
         self._done(node, stored)
 
     def _is_plain(self, pieces: bytearray, size: int) -> bool:
-        if self._profile.index is IndexForm.NONE:
+        if self._packing.index is IndexForm.NONE:
             return True
         words = array("I", bytes(pieces))
-        if self._profile.index is IndexForm.EXTENTS:
+        if self._packing.index is IndexForm.EXTENTS:
             return sum(words) == size
         return all(word >> TYPE_SHIFT == LCLUSTER_PLAIN for word in words[::2])
 

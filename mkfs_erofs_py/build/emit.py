@@ -34,8 +34,9 @@ from ..ondisk.superblock import (
 from .contents import Stored
 from .heads import Heads
 from .index import index_bytes, index_layout
-from .options import IndexForm, Profile
+from .options import Profile
 from .output import Output
+from .packing import IndexForm
 from .plan import Plan, names
 from .spool import Spool
 
@@ -47,16 +48,17 @@ _CHUNK = 1 << 20
 def front_size(profile: Profile) -> int:
     """Return the bytes in front of the contents: whole blocks that hold superblock, records and prefixes."""
     size = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE + len(_records(profile)) + len(pack_prefixes(profile.prefixes))
-    return -(-size // profile.block_size) * profile.block_size
+    return -(-size // profile.packing.block_size) * profile.packing.block_size
 
 
 def _record(profile: Profile) -> AlgorithmRecord | None:
-    if profile.compressor is None:
+    packing = profile.packing
+    if packing.compressor is None:
         return None
-    encoder = make_encoder(profile.compressor, max_pcluster=profile.pcluster, block_size=profile.block_size)
-    if profile.compressor.algorithm == Algorithm.LZ4 and profile.index is IndexForm.EXTENTS:
+    encoder = make_encoder(packing.compressor, max_pcluster=packing.pcluster, block_size=packing.block_size)
+    if packing.compressor.algorithm == Algorithm.LZ4 and packing.index is IndexForm.EXTENTS:
         # A kernel sizes its buffers by this; a piece that starts within a block reaches into one more.
-        blocks = min(encoder.record.max_pcluster + 1, LZ4_MAX_BLOCKS, MAX_ENCODED >> profile.block_bits)
+        blocks = min(encoder.record.max_pcluster + 1, LZ4_MAX_BLOCKS, MAX_ENCODED >> packing.block_bits)
         return replace(encoder.record, max_pcluster=blocks)
     return encoder.record
 
@@ -68,15 +70,15 @@ def _records(profile: Profile) -> bytes:
 
 def _has_records(profile: Profile) -> bool:
     """Tell whether the algorithm is declared in a record: LZ4 in single blocks needs none."""
-    return profile.compressor is not None and (
-        profile.compressor.algorithm != 0 or profile.pcluster > profile.block_size
+    return profile.packing.compressor is not None and (
+        profile.packing.compressor.algorithm != 0 or profile.packing.pcluster > profile.packing.block_size
     )
 
 
 def emit_metadata(plan: Plan, spool: Spool, output: Output) -> bytes:
     """Append all metadata but the superblock -> a digest of it."""
     hasher = blake3.blake3()
-    output.pad(plan.heads.profile.block_size)
+    output.pad(plan.heads.profile.packing.block_size)
     assert output.position == plan.data_end
     pending = bytearray()
     for part in _metadata(plan, spool):
@@ -99,7 +101,7 @@ def emit_metadata(plan: Plan, spool: Spool, output: Output) -> bytes:
 def _metadata(plan: Plan, spool: Spool) -> Iterator[bytes]:
     """Yield the metadata from the end of the contents on, gaps included."""
     heads = plan.heads
-    block = heads.profile.block_size
+    block = heads.profile.packing.block_size
     for number in plan.blocks:
         data = _data(plan, number)
         full = data[: len(data) - plan.tails[number]]
@@ -123,7 +125,7 @@ def _data(plan: Plan, number: int) -> bytes:
     if not node.is_dir:
         return node.target
     entries = [Dirent(name, plan.nid(n), file_type(heads.nodes[n].mode)) for name, n in names(heads, number)]
-    return pack_directory(entries, heads.profile.block_size)
+    return pack_directory(entries, heads.profile.packing.block_size)
 
 
 def _inode(plan: Plan, spool: Spool, number: int) -> bytes:
@@ -145,7 +147,7 @@ def _inode(plan: Plan, spool: Spool, number: int) -> bytes:
         u = encode_rdev(*node.rdev)
     elif stored is not None:
         if stored.pieces is not None:
-            layout = index_layout(heads.profile)
+            layout = index_layout(heads.profile.packing)
         u = _address(stored, heads)
     nlink = heads.nlinks[number]
     inode = Inode(
@@ -167,7 +169,7 @@ def _inode(plan: Plan, spool: Spool, number: int) -> bytes:
     head = inode.pack() + area
     if stored is not None and stored.pieces is not None:
         at = plan.meta_start + plan.positions[number] + len(head)
-        return head + index_bytes(heads.profile, stored.pieces, stored.start, node.size, at)
+        return head + index_bytes(heads.profile.packing, stored.pieces, stored.start, node.size, at)
     if tail:
         return head + (spool.read(stored.tail, tail) if stored else _data(plan, number)[-tail:])
     return head
@@ -180,7 +182,7 @@ def _compact_time(heads: Heads, mtime: int) -> int:
 
 def _address(stored: Stored, heads: Heads) -> int:
     """Return an inode's ``u``: the first block of flat data, the blocks used by compressed data."""
-    bits = heads.profile.block_bits
+    bits = heads.profile.packing.block_bits
     return stored.start >> bits if stored.pieces is None else -(-stored.length >> bits)
 
 
@@ -203,16 +205,16 @@ def emit_superblock(plan: Plan, digest: bytes, output: Output) -> Superblock:
         incompat |= Incompat.BIT48
     records, algorithms = b"", 0
     if compressed:
-        assert profile.compressor is not None
+        assert profile.packing.compressor is not None
         incompat |= Incompat.LZ4_0PADDING
         record = _record(profile)
         assert record is not None
         if _has_records(profile):
             incompat |= Incompat.COMPR_CFGS
-            records, algorithms = _records(profile), 1 << profile.compressor.algorithm
+            records, algorithms = _records(profile), 1 << profile.packing.compressor.algorithm
         else:
             algorithms = record.max_distance
-    bits = profile.block_bits
+    bits = profile.packing.block_bits
     table = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE + len(records)
     fields = Superblock(
         block_bits=bits,
@@ -234,8 +236,8 @@ def emit_superblock(plan: Plan, digest: bytes, output: Output) -> Superblock:
     identity = options.uuid or _content_uuid(fields.pack() + behind + digest)
     fields = replace(fields, uuid=identity.bytes)
     if options.checksum:
-        covered = (fields.pack() + behind).ljust(checksum_end(profile.block_size) - SUPERBLOCK_OFFSET, b"\0")
-        fields = replace(fields, checksum=checksum(covered[: checksum_end(profile.block_size) - SUPERBLOCK_OFFSET]))
+        covered = checksum_end(profile.packing.block_size) - SUPERBLOCK_OFFSET
+        fields = replace(fields, checksum=checksum((fields.pack() + behind).ljust(covered, b"\0")[:covered]))
     output.write_at((bytes(SUPERBLOCK_OFFSET) + fields.pack() + behind).ljust(front_size(profile), b"\0"), 0)
     return fields
 

@@ -114,7 +114,7 @@ def _entries(node: Node, options: BuildOptions, profile: Profile) -> list[XattrE
 
 def _fingerprint(profile: Profile, digest: bytes) -> XattrEntry:
     assert profile.fingerprint_entry is not None
-    return XattrEntry(*profile.fingerprint_entry, value(profile.digest, digest))
+    return XattrEntry(*profile.fingerprint_entry, value(profile.packing.digest, digest))
 
 
 def _area(entries: list[XattrEntry], options: BuildOptions, profile: Profile, common: dict[bytes, int]) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import SourceError, UsageError
-from ..sources import Exclude, read_directory
+from ..sources.directory import Exclude, read_directory
 from ..tree import Node
 from .contents import ContentStore, Stored
 from .emit import emit_metadata, emit_superblock, front_size
@@ -92,8 +92,8 @@ def build_image(
     report = progress or (lambda *_: None)
     with contextlib.ExitStack() as stack:
         # Workers start up while the tree is read.
-        pool = stack.enter_context(Pool(profile, options.workers or len(os.sched_getaffinity(0))))
-        store = ContentStore(profile, pool)
+        pool = stack.enter_context(Pool(profile.packing, options.workers or len(os.sched_getaffinity(0))))
+        store = ContentStore(profile.packing, pool)
         root = _read(source_path, image_path, options, store.offer, report)
         output = stack.enter_context(create(image_path))
         spool = stack.enter_context(contextlib.closing(Spool()))

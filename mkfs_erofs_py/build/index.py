@@ -19,8 +19,8 @@ from ..ondisk.lcluster import (
     pack_compact,
     pack_full,
 )
-from .options import IndexForm, Profile
 from .packer import TYPE_SHIFT
+from .packing import IndexForm, Packing
 
 __all__ = ["index_bytes", "index_layout", "index_size"]
 
@@ -30,44 +30,44 @@ _ADDRESSLESS = 32
 _LOW = 1 << 32
 
 
-def index_layout(profile: Profile) -> Layout:
+def index_layout(packing: Packing) -> Layout:
     """Return the layout that compressed inodes of a profile have."""
-    return Layout.COMPRESSED_COMPACT if profile.index is IndexForm.COMPACT else Layout.COMPRESSED_FULL
+    return Layout.COMPRESSED_COMPACT if packing.index is IndexForm.COMPACT else Layout.COMPRESSED_FULL
 
 
-def index_size(profile: Profile, pieces: bytes, start: int, size: int, at: int) -> int:
+def index_size(packing: Packing, pieces: bytes, start: int, size: int, at: int) -> int:
     """Return the bytes from the absolute offset ``at``, where inode and xattrs end, to the index's end.
 
     ``start`` is where the content's ``size`` bytes are stored, as ``pieces``.
     """
     begin = _up(at, 8)
-    if profile.index is IndexForm.COMPACT:
-        return begin - at + compact_size(begin + HEADER_SIZE, size, profile.block_bits, _two_byte(profile))
-    if profile.index is IndexForm.FULL:
-        return begin - at + full_size(size, profile.block_bits)
+    if packing.index is IndexForm.COMPACT:
+        return begin - at + compact_size(begin + HEADER_SIZE, size, packing.block_bits, _two_byte(packing))
+    if packing.index is IndexForm.FULL:
+        return begin - at + full_size(size, packing.block_bits)
     record = _record_size(pieces, start, size)
     table = _up(begin + HEADER_SIZE, record)
     return table - at + record * (len(pieces) // 4) + (8 if record == 4 else 0)
 
 
-def index_bytes(profile: Profile, pieces: bytes, start: int, size: int, at: int) -> bytes:
+def index_bytes(packing: Packing, pieces: bytes, start: int, size: int, at: int) -> bytes:
     """Return the bytes that `index_size` measures."""
-    assert profile.compressor is not None
+    assert packing.compressor is not None
     begin = _up(at, 8)
     lead = bytes(begin - at)
-    if profile.index is IndexForm.EXTENTS:
-        return lead + _encoded(profile, profile.compressor, pieces, start, size, begin + HEADER_SIZE)
-    advise = Advise.BIG_PCLUSTER_1 | Advise.BIG_PCLUSTER_2 if profile.big else 0
-    extents = _extents(pieces, start >> profile.block_bits)
-    if profile.index is IndexForm.FULL:
-        header = MapHeader(advise, profile.compressor.algorithm)
-        return lead + pack_full(header, extents, size, profile.block_bits, profile.big)
-    header = MapHeader(advise | (Advise.COMPACTED_2B if _two_byte(profile) else 0), profile.compressor.algorithm)
-    return lead + pack_compact(header, extents, size, profile.block_bits, begin + HEADER_SIZE)
+    if packing.index is IndexForm.EXTENTS:
+        return lead + _encoded(packing, packing.compressor, pieces, start, size, begin + HEADER_SIZE)
+    advise = Advise.BIG_PCLUSTER_1 | Advise.BIG_PCLUSTER_2 if packing.big else 0
+    extents = _extents(pieces, start >> packing.block_bits)
+    if packing.index is IndexForm.FULL:
+        header = MapHeader(advise, packing.compressor.algorithm)
+        return lead + pack_full(header, extents, size, packing.block_bits, packing.big)
+    header = MapHeader(advise | (Advise.COMPACTED_2B if _two_byte(packing) else 0), packing.compressor.algorithm)
+    return lead + pack_compact(header, extents, size, packing.block_bits, begin + HEADER_SIZE)
 
 
-def _two_byte(profile: Profile) -> bool:
-    return profile.block_bits <= COMPACT_2B_MAX_BITS
+def _two_byte(packing: Packing) -> bool:
+    return packing.block_bits <= COMPACT_2B_MAX_BITS
 
 
 def _extents(pieces: bytes, block: int) -> Iterator[Extent]:
@@ -86,12 +86,12 @@ def _record_size(pieces: bytes, start: int, size: int) -> int:
     return 16 if size <= _LOW else 32
 
 
-def _encoded(profile: Profile, spec: CompressorSpec, pieces: bytes, start: int, size: int, end: int) -> bytes:
+def _encoded(packing: Packing, spec: CompressorSpec, pieces: bytes, start: int, size: int, end: int) -> bytes:
     """Return header and records; ``end`` is the absolute offset behind the header."""
     words = array("I", pieces)
     record = _record_size(pieces, start, size)
     advise = Advise.EXTENTS | (record.bit_length() - 3) << Advise.EXTENT_SIZE_SHIFT
-    bits = profile.pcluster.bit_length() - 1 - profile.block_bits
+    bits = packing.pcluster.bit_length() - 1 - packing.block_bits
     if record == 4:
         return MapHeader(advise, spec.algorithm, bits).pack() + pack_lengths(start, words)
     extents = []
@@ -101,7 +101,7 @@ def _encoded(profile: Profile, spec: CompressorSpec, pieces: bytes, start: int, 
         form = word >> PLEN_FORMAT_SHIFT
         # A hole's address means nothing; zero keeps the same content's bytes the same.
         where = physical if length else 0
-        extents.append(EncodedExtent(number * profile.pcluster, where, length, form - 1 if form else None))
+        extents.append(EncodedExtent(number * packing.pcluster, where, length, form - 1 if form else None))
         physical += length
     if record == 8:
         header = MapHeader(advise, spec.algorithm, bits).pack()

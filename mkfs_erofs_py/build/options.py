@@ -25,8 +25,9 @@ from ..ondisk.lcluster import COMPACT_MAX_BITS, D0_CBLKCNT
 from ..ondisk.superblock import LongPrefix
 from ..ondisk.xattr import LONG_PREFIX_FLAG, NAMESPACES
 from .kernel import Kernel, Requirements
+from .packing import IndexForm, Packing
 
-__all__ = ["BuildOptions", "IndexForm", "Profile", "TimePolicy", "resolve"]
+__all__ = ["BuildOptions", "Profile", "TimePolicy", "resolve"]
 
 #: Encoded extents: bytes of content a piece holds where ``-C`` does not say, and the least it may say.
 #: Smaller pieces cost more in lost context than the index saves.
@@ -34,15 +35,6 @@ _EXTENT_PIECE, _EXTENT_PIECE_MIN = 65536, 8192
 #: Large contents are packed in segments, each by any worker. A segment is large enough that what is
 #: lost at its end (half a block, and the compressor's context) does not show.
 _SEGMENT, _SEGMENT_PCLUSTERS = 4 << 20, 8
-
-
-class IndexForm(enum.Enum):
-    """How compressed files are indexed."""
-
-    NONE = "none"
-    COMPACT = "compact"
-    FULL = "full"
-    EXTENTS = "extents"
 
 
 class TimePolicy(enum.Enum):
@@ -99,32 +91,16 @@ class BuildOptions:
 class Profile:
     """The layout that options resolve to; see `resolve`.
 
-    ``pcluster`` is bytes of a block-aligned cluster, or of content in a piece of encoded extents;
-    ``segment`` how many bytes of a content one worker packs at a time. ``digest`` names the hash that
-    tells contents apart, which is the fingerprint's where there is one.
+    ``wide`` tells of the 48-bit layout, ``fingerprint_entry`` the (index, suffix) under which
+    fingerprints are stored, ``ishare`` whether the superblock announces them.
     """
 
-    block_bits: int
-    index: IndexForm
-    compressor: CompressorSpec | None
-    pcluster: int
-    segment: int
+    packing: Packing
     wide: bool
-    digest: str
     fingerprint_entry: tuple[int, bytes] | None
     prefixes: tuple[LongPrefix, ...]
     ishare: bool
     least_kernel: Kernel
-
-    @property
-    def block_size(self) -> int:
-        """Bytes in a block."""
-        return 1 << self.block_bits
-
-    @property
-    def big(self) -> bool:
-        """Whether block-aligned clusters may take more than a block."""
-        return self.index in (IndexForm.COMPACT, IndexForm.FULL) and self.pcluster > self.block_size
 
 
 def resolve(options: BuildOptions) -> Profile:
@@ -144,13 +120,15 @@ def resolve(options: BuildOptions) -> Profile:
     prefixes, entry = _prefixes(options, needs)
     ishare = bool(prefixes) and entry is not None and bool(entry[0] & LONG_PREFIX_FLAG)
     return Profile(
-        block_bits=block_bits,
-        index=index,
-        compressor=compressor,
-        pcluster=pcluster,
-        segment=max(_SEGMENT, _SEGMENT_PCLUSTERS * pcluster),
+        packing=Packing(
+            block_bits=block_bits,
+            index=index,
+            compressor=compressor,
+            pcluster=pcluster,
+            segment=max(_SEGMENT, _SEGMENT_PCLUSTERS * pcluster),
+            digest="blake3" if options.fingerprint == "none" else options.fingerprint,
+        ),
         wide=wide,
-        digest="blake3" if options.fingerprint == "none" else options.fingerprint,
         fingerprint_entry=entry,
         prefixes=prefixes,
         ishare=ishare,

@@ -64,7 +64,10 @@ class Plan:
     @property
     def end(self) -> int:
         """Bytes of the image, in whole blocks."""
-        return -(-(self.meta_start + self.meta_size) // self.heads.profile.block_size) * self.heads.profile.block_size
+        return (
+            -(-(self.meta_start + self.meta_size) // self.heads.profile.packing.block_size)
+            * self.heads.profile.packing.block_size
+        )
 
 
 def names(heads: Heads, number: int) -> Sequence[tuple[bytes, int]]:
@@ -84,7 +87,7 @@ def inline_room(heads: Heads, number: int) -> int:
     None where that would not read back: with blocks smaller than its pages, Linux 7 leaves an inline tail
     out of a shared page that begins with whole blocks (7.3.4 does, with images of mkfs.erofs as well).
     """
-    node, block = heads.nodes[number], heads.profile.block_size
+    node, block = heads.nodes[number], heads.profile.packing.block_size
     if node.is_regular and not heads.options.inline_data:
         return 0
     if node.is_regular and heads.profile.ishare and (node.size - node.size % block) % _PAGE:
@@ -94,7 +97,7 @@ def inline_room(heads: Heads, number: int) -> int:
 
 def make_plan(heads: Heads, stored: Mapping[int, Stored], data_end: int) -> Plan:
     """Place everything behind ``data_end``, the offset at which the contents end."""
-    bits = heads.profile.block_bits
+    bits = heads.profile.packing.block_bits
     block = 1 << bits
     tails = array("I", bytes(4 * len(heads.nodes)))
     blocks: dict[int, int] = {}
@@ -155,7 +158,7 @@ class _Placer:
         self.stored = stored
         self.tails = tails
         self.meta_start = meta_start
-        self.block = heads.profile.block_size
+        self.block = heads.profile.packing.block_size
         self.order = array("I")
         self.positions = array("Q", bytes(8 * len(heads.nodes)))
         self.at = 0
@@ -210,5 +213,5 @@ class _Placer:
         stored = self.stored.get(number)
         if stored is not None and stored.pieces is not None:
             size = self.heads.nodes[number].size
-            end += index_size(self.heads.profile, stored.pieces, stored.start, size, self.meta_start + end)
+            end += index_size(self.heads.profile.packing, stored.pieces, stored.start, size, self.meta_start + end)
         self.at = end + self.tails[number]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ..errors import ErofsError, SourceError
-from .options import Profile
+from .packing import Packing
 from .worker import Ends, FilesJob, Packed, SegmentJob, SlotMap, Start
 
 __all__ = ["Pool", "Slot"]
@@ -101,8 +101,8 @@ class Pool:
     so waiting for it never waits forever. Not thread-safe.
     """
 
-    def __init__(self, profile: Profile, workers: int) -> None:
-        self._map = SlotMap(profile.segment, max(_SLOTS, _ALL_SLOTS // workers))
+    def __init__(self, packing: Packing, workers: int) -> None:
+        self._map = SlotMap(packing.segment, max(_SLOTS, _ALL_SLOTS // workers))
         self._workers = [_Worker(self._map) for _ in range(workers)]
         self._jobs: deque[tuple[int, int]] = deque()
         ends = tuple(worker.ends for worker in self._workers)
@@ -117,7 +117,7 @@ class Pool:
             worker.start()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
-            pickle.dump(Start(profile, self._map, ends), pipe, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(Start(packing, self._map, ends), pipe, pickle.HIGHEST_PROTOCOL)
 
     def __enter__(self) -> Self:
         return self

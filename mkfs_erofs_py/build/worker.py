@@ -26,8 +26,8 @@ from ..errors import SourceError
 from ..fingerprint import new_hasher
 from ..ondisk.constants import MAX_ENCODED
 from ..tree import Content
-from .options import IndexForm, Profile
 from .packer import ExtentPacker, LclusterPacker, Packer
+from .packing import IndexForm, Packing
 
 __all__ = ["FLAT", "PIECES", "Ends", "FilesJob", "Packed", "SegmentJob", "SlotMap", "Start", "worker_main"]
 
@@ -100,30 +100,30 @@ class Packed(NamedTuple):
     length: int
 
 
-def make_packer(profile: Profile) -> Packer | None:
+def make_packer(packing: Packing) -> Packer | None:
     """Return the packer for a profile, ``None`` for an image without compression."""
-    if profile.compressor is None:
+    if packing.compressor is None:
         return None
-    encoder: Encoder = make_encoder(profile.compressor, max_pcluster=profile.pcluster, block_size=profile.block_size)
-    if profile.index is IndexForm.EXTENTS:
-        return ExtentPacker(encoder, profile.block_bits, profile.pcluster.bit_length() - 1)
-    return LclusterPacker(encoder, profile.block_bits, profile.pcluster)
+    encoder: Encoder = make_encoder(packing.compressor, max_pcluster=packing.pcluster, block_size=packing.block_size)
+    if packing.index is IndexForm.EXTENTS:
+        return ExtentPacker(encoder, packing.block_bits, packing.pcluster.bit_length() - 1)
+    return LclusterPacker(encoder, packing.block_bits, packing.pcluster)
 
 
 class _Worker:
-    def __init__(self, profile: Profile, memory: mmap.mmap, slots: SlotMap) -> None:
+    def __init__(self, packing: Packing, memory: mmap.mmap, slots: SlotMap) -> None:
         self._view = memoryview(memory)
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         self._slots = slots
-        self._packer = make_packer(profile)
-        self._digest = profile.digest
-        packed = _FLAT_BLOCKS if profile.index is IndexForm.EXTENTS else 0
-        self._packed_anyway = range(profile.block_size, packed << profile.block_bits)
+        self._packer = make_packer(packing)
+        self._digest = packing.digest
+        packed = _FLAT_BLOCKS if packing.index is IndexForm.EXTENTS else 0
+        self._packed_anyway = range(packing.block_size, packed << packing.block_bits)
         # What takes no more than a block has nothing to gain from whole blocks.
-        self._hopeless = 0 if profile.index is IndexForm.EXTENTS else profile.block_size
+        self._hopeless = 0 if packing.index is IndexForm.EXTENTS else packing.block_size
         # An index takes a record an lcluster, or a piece, and its header.
-        self._unit = profile.pcluster if profile.index is IndexForm.EXTENTS else profile.block_size
-        self._record = {IndexForm.COMPACT: 2, IndexForm.FULL: 8}.get(profile.index, 4)
+        self._unit = packing.pcluster if packing.index is IndexForm.EXTENTS else packing.block_size
+        self._record = {IndexForm.COMPACT: 2, IndexForm.FULL: 8}.get(packing.index, 4)
 
     def files(self, job: FilesJob) -> list[Packed]:
         """Do one job -> one result a content. Raises `SourceError`."""
@@ -186,7 +186,7 @@ class Ends:
 class Start:
     """What the workers' parent reads from standard input: the profile, and each worker's descriptors."""
 
-    profile: Profile
+    packing: Packing
     slots: SlotMap
     ends: tuple[Ends, ...]
 
@@ -210,7 +210,7 @@ def worker_main() -> None:
                 # A pipe ends for its reader when nobody else holds it open.
                 for ends in start.ends[len(workers) + 1 :]:
                     ends.close()
-                _serve(start.profile, start.slots, mine)
+                _serve(start.packing, start.slots, mine)
             workers.append(pid)
             mine.close()
         while workers:
@@ -223,11 +223,11 @@ def worker_main() -> None:
             os.waitpid(pid, 0)
 
 
-def _serve(profile: Profile, slots: SlotMap, ends: Ends) -> NoReturn:
+def _serve(packing: Packing, slots: SlotMap, ends: Ends) -> NoReturn:
     """Do jobs until their pipe ends, then exit."""
     # What was inherited, the other workers' numbers above all, is not this process's to clean up.
     with contextlib.suppress(BaseException):
-        worker = _Worker(profile, mmap.mmap(ends.memory, slots.size), slots)
+        worker = _Worker(packing, mmap.mmap(ends.memory, slots.size), slots)
         with open(ends.jobs, "rb") as jobs, open(ends.results, "wb") as results:
             while True:
                 pickle.dump(_answer(worker, pickle.load(jobs)), results, pickle.HIGHEST_PROTOCOL)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
-from ..errors import ErofsError, SourceError, UsageError
+from ..errors import SourceError, UsageError
 from ..ondisk.constants import NAME_MAX, SYMLINK_MAX
 from ..ondisk.xattr import split_name
 from ..tree import Node
+from .content import FileContent, Place, identity_of
 from .deep import PATH_LIMIT, open_below
 
-__all__ = ["Exclude", "FileContent", "read_directory"]
+__all__ = ["Exclude", "read_directory"]
 
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 #: Opening must neither follow a link that took the file's place nor wait for a fifo's other end.
@@ -56,83 +56,11 @@ class Exclude:
         return path in self.paths or any(p.search(path) for p in self.patterns)
 
 
-@dataclass(slots=True, eq=False)
-class _Place:
-    """A path below the root as a chain of names: deep trees would cost depth squared otherwise."""
-
-    parent: _Place | None
-    name: bytes
-
-    def path(self) -> bytes:
-        names = []
-        at: _Place | None = self
-        while at is not None and at.parent is not None:
-            names.append(at.name)
-            at = at.parent
-        return b"/".join(reversed(names))
-
-
-#: (device, inode, size, mtime_ns, ctime_ns): any change of content shows in these.
-_Identity = tuple[int, int, int, int, int]
-
-
-def _identity(st: os.stat_result) -> _Identity:
-    return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns
-
-
-@dataclass(slots=True, eq=False)
-class FileContent:
-    """A regular file's content; opening and closing check that it is still what the walk saw."""
-
-    root: bytes
-    place: _Place
-    identity: _Identity
-
-    @property
-    def label(self) -> bytes:
-        """The file's path."""
-        return os.path.join(self.root, self.place.path())
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the path flat: chains of places would recurse."""
-        return _unpickle, (self.root, self.place.path(), self.identity)
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """Open the file. Raises `SourceError`, also on leaving, as `Content.open` demands."""
-        try:
-            fd = open_below(self.root, self.place.path(), _OPEN_FILE)
-        except OSError as error:
-            raise SourceError(self.label, f"cannot be read: {error.strerror}") from None
-        try:
-            # Before anything else is done with it: it may have become a directory.
-            self._check(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        with io.FileIO(fd, "rb") as file:
-            try:
-                yield file
-                self._check(fd)
-            except OSError as error:
-                if isinstance(error, ErofsError):
-                    raise
-                raise SourceError(self.label, f"cannot be read: {error.strerror}") from None
-
-    def _check(self, fd: int) -> None:
-        if _identity(os.fstat(fd)) != self.identity:
-            raise SourceError(self.label, "changed while it was read; build again when it is at rest")
-
-
-def _unpickle(root: bytes, path: bytes, identity: _Identity) -> FileContent:
-    return FileContent(root, _Place(_Place(None, b""), path), identity)
-
-
 @dataclass(slots=True)
 class _Pending:
     """A directory whose entries are being read; frozen into its `Node` when all below it are known."""
 
-    place: _Place
+    place: Place
     node: Node
     entries: list[tuple[bytes, Node]] = field(default_factory=list)
 
@@ -162,7 +90,7 @@ def read_directory(
         raise SourceError(root, f"cannot be read: {error.strerror}") from None
     if not stat.S_ISDIR(st.st_mode):
         raise SourceError(root, "is not a directory")
-    top = _Pending(_Place(None, b""), walk.node(_Place(None, b""), st))
+    top = _Pending(Place(None, b""), walk.node(Place(None, b""), st))
     stack = [top]
     announced: set[int] = set()
     while stack:
@@ -226,7 +154,7 @@ class _Walk:
                     name = os.fsencode(entry.name)
                     if self.exclude and self.exclude(path + b"/" + name if path else name):
                         continue
-                    at = _Place(place, name)
+                    at = Place(place, name)
                     child, is_new_dir = self.entry(at, base + b"/" + name, entry)
                     pending.entries.append((name, child))
                     if is_new_dir:
@@ -238,7 +166,7 @@ class _Walk:
         self.seen += len(pending.entries)
         return below
 
-    def entry(self, place: _Place, access: bytes, entry: os.DirEntry[bytes] | os.DirEntry[str]) -> tuple[Node, bool]:
+    def entry(self, place: Place, access: bytes, entry: os.DirEntry[bytes] | os.DirEntry[str]) -> tuple[Node, bool]:
         try:
             st = entry.stat(follow_symlinks=False)
         except OSError as error:
@@ -253,10 +181,10 @@ class _Walk:
             return known, False
         return self.node(place, st, access), False
 
-    def error(self, place: _Place, what: str) -> SourceError:
+    def error(self, place: Place, what: str) -> SourceError:
         return SourceError(os.path.join(self.root, place.path()), what)
 
-    def node(self, place: _Place, st: os.stat_result, access: bytes | None = None) -> Node:
+    def node(self, place: Place, st: os.stat_result, access: bytes | None = None) -> Node:
         """Make a node from its status; ``access`` is a path by which it can be reached right now."""
         mode = st.st_mode
         try:
@@ -272,7 +200,7 @@ class _Walk:
                 if (st.st_dev, st.st_ino) == self.avoid:
                     raise self.error(place, "is the image to be written; put it outside its source, or exclude it")
                 node.size = st.st_size
-                node.content = FileContent(self.root, place, _identity(st))
+                node.content = FileContent(self.root, place, identity_of(st))
             elif stat.S_ISLNK(mode):
                 node.target = os.readlink(access or self.root)
                 if not 1 <= len(node.target) <= SYMLINK_MAX:

@@ -15,7 +15,7 @@ import pytest
 
 from mkfs_erofs_py.errors import SourceError, UsageError
 from mkfs_erofs_py.read import Image
-from mkfs_erofs_py.sources import Exclude, read_directory
+from mkfs_erofs_py.sources.directory import Exclude, read_directory
 from mkfs_erofs_py.tree import Node
 from tests.support.images import build, make
 from tests.support.requirements import lacking
