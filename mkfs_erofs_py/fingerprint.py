@@ -11,7 +11,7 @@ from typing import Protocol
 
 from .errors import CorruptError
 
-__all__ = ["ALGORITHMS", "DIGEST_SIZE", "Hasher", "describe", "fingerprint", "new_hasher", "parse", "value"]
+__all__ = ["ALGORITHMS", "DIGEST_SIZE", "Hasher", "describe", "digest", "fingerprint", "new_hasher", "parse", "value"]
 
 #: Bytes of every algorithm's digest.
 DIGEST_SIZE = 32
@@ -51,9 +51,16 @@ def new_hasher(algorithm: str) -> Hasher:
     return _HASHERS[algorithm]()
 
 
-def value(algorithm: str, digest: bytes) -> bytes:
+def digest(algorithm: str, data: bytes | memoryview) -> bytes:
+    """Return the digest of content that is in memory as a whole."""
+    hasher = new_hasher(algorithm)
+    hasher.update(data)
+    return hasher.digest()
+
+
+def value(algorithm: str, raw: bytes) -> bytes:
     """Return the attribute's value for a digest."""
-    return algorithm.encode() + b":" + digest
+    return algorithm.encode() + b":" + raw
 
 
 def fingerprint(chunks: Iterable[bytes | memoryview], algorithm: str = ALGORITHMS[0]) -> bytes:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import io
-import os
 from array import array
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from ..errors import SourceError
 from ..fingerprint import Hasher, new_hasher
 from ..ondisk.lcluster import LCLUSTER_PLAIN
-from ..tree import Node
+from ..tree import Node, OpenContent
 from .output import Output
 from .packer import TYPE_SHIFT
 from .packing import IndexForm, Packing
@@ -152,20 +149,21 @@ class ContentStore:
             for start in range(0, node.size, segment):
                 size = min(segment, node.size - start)
                 final = start + size == node.size
-                zeros = (size, final) if _is_hole(file, start, size) else None
+                zeros = (size, final) if file.skip_hole(size) else None
                 if zeros in self._holes:
                     large.hasher.update(self._zeros[:size])
                     self._pending.append(_Pending((node,), large, zeros, packed=False))
-                    file.seek(start + size)
                     continue
                 slot = self._slot()
-                _read_exactly(file, slot.input[:size], node.content.label)
+                if zeros:
+                    slot.input[:size] = self._zeros[:size]
+                    self._holes[zeros] = None
+                else:
+                    _read_exactly(file, slot.input[:size], node.content.label)
                 large.hasher.update(slot.input[:size])
                 self._pool.give(slot, SegmentJob(slot.number, size, final))
                 self._pending.append(_Pending((node,), large, zeros))
-                if zeros:
-                    self._holes[zeros] = None
-            if file.read(1):
+            if file.readinto(memoryview(bytearray(1))):
                 raise SourceError(node.content.label, "grew while it was read; build again when it is at rest")
 
     def _finish_oldest(self) -> None:
@@ -250,24 +248,9 @@ class ContentStore:
         return all(word >> TYPE_SHIFT == LCLUSTER_PLAIN for word in words[::2])
 
 
-def _read_exactly(file: BinaryIO, view: memoryview, label: bytes) -> None:
+def _read_exactly(file: OpenContent, view: memoryview, label: bytes) -> None:
     while view:
-        count = file.readinto(view)  # type: ignore[attr-defined]
+        count = file.readinto(view)
         if not count:
             raise SourceError(label, "shrank while it was read; build again when it is at rest")
         view = view[count:]
-
-
-def _is_hole(file: BinaryIO, start: int, size: int) -> bool:
-    """Tell whether ``size`` bytes from ``start`` are a hole of a sparse file; leaves ``file`` at ``start``."""
-    try:
-        data = file.seek(start, os.SEEK_DATA)
-    except io.UnsupportedOperation:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENXIO, errno.EINVAL):
-            raise
-        # No data up to the end; or a file system that does not tell.
-        data = start if error.errno == errno.EINVAL else start + size
-    file.seek(start)
-    return data >= start + size

@@ -110,6 +110,7 @@ def build_image(
             report("packing", done, total)
 
         store.store(output, spool, lambda node: inline_room(heads, heads.numbers[id(node)]), keep)
+        pool.finish()
         plan = make_plan(heads, stored, output.position)
         digest = emit_metadata(plan, spool, output)
         superblock = emit_superblock(plan, digest, output)

@@ -76,8 +76,13 @@ class _Worker:
             except (EOFError, OSError, pickle.UnpicklingError):
                 self.results.put((RuntimeError, "it ended before its work was done"))
 
+    def finish(self) -> None:
+        if self._jobs >= 0:
+            os.close(self._jobs)
+            self._jobs = -1
+
     def close(self) -> None:
-        os.close(self._jobs)
+        self.finish()
         self._reader.join()
         self.view.release()
         # After an error or interrupt, frames on their way out still hold parts; the memory goes with them.
@@ -124,6 +129,11 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def finish(self) -> None:
+        """Let the workers end: there will be no more jobs. They clean up while the builder goes on."""
+        for worker in self._workers:
+            worker.finish()
 
     def close(self) -> None:
         """End all workers at once, whatever they are doing."""

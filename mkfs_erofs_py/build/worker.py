@@ -19,13 +19,13 @@ import pickle
 import signal
 import sys
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ..compress import Encoder, make_encoder
 from ..errors import SourceError
-from ..fingerprint import new_hasher
+from ..fingerprint import digest
 from ..ondisk.constants import MAX_ENCODED
-from ..tree import Content
+from ..tree import Content, OpenContent
 from .packer import ExtentPacker, LclusterPacker, Packer
 from .packing import IndexForm, Packing
 
@@ -132,9 +132,7 @@ class _Worker:
         for content, size in job.files:
             with content.open() as file:
                 self._read(file, at, size, content)
-            hasher = new_hasher(self._digest)
-            hasher.update(self._view[at : at + size])
-            packed = self._pack(hasher.digest(), at, size, out)
+            packed = self._pack(digest(self._digest, self._view[at : at + size]), at, size, out)
             if packed.form == PIECES:
                 out += packed.length
             results.append(packed)
@@ -149,23 +147,21 @@ class _Worker:
         pieces, length = self._packer.pack(self._address + at, job.size, self._address + out, job.final)
         return [Packed(b"", PIECES, pieces.tobytes(), out, length)]
 
-    def _read(self, file: BinaryIO, at: int, size: int, content: Content) -> None:
+    def _read(self, file: OpenContent, at: int, size: int, content: Content) -> None:
         done = 0
-        while done <= size:
-            count = file.readinto(self._view[at + done : at + size + 1])  # type: ignore[attr-defined]
-            if not count:
-                break
+        while done < size and (count := file.readinto(self._view[at + done : at + size + 1])):
             done += count
+        # One byte more was asked for: to get it would mean that the file has grown.
         if done != size:
             raise SourceError(content.label, "changed its size while it was read; build again when it is at rest")
 
-    def _pack(self, digest: bytes, at: int, size: int, out: int) -> Packed:
+    def _pack(self, key: bytes, at: int, size: int, out: int) -> Packed:
         if self._packer is not None and size > self._hopeless:
             pieces, length = self._packer.pack(self._address + at, size, self._address + out, True)
             index = 16 + self._record * (size // self._unit + 1)
             if length + index < size or size in self._packed_anyway:
-                return Packed(digest, PIECES, pieces.tobytes(), out, length)
-        return Packed(digest, FLAT, b"", at, size)
+                return Packed(key, PIECES, pieces.tobytes(), out, length)
+        return Packed(key, FLAT, b"", at, size)
 
 
 @dataclass(frozen=True, slots=True)

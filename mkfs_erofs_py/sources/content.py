@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import errno
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from types import TracebackType
 
-from ..errors import ErofsError, SourceError
+from ..errors import SourceError
 from .deep import open_below
 
 __all__ = ["FileContent", "Identity", "Place", "identity_of"]
 
 #: Opening must neither follow a link that took the file's place nor wait for a fifo's other end.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+
+#: (device, inode, size, mtime_ns, ctime_ns): any change of content shows in these.
+Identity = tuple[int, int, int, int, int]
+
+
+def identity_of(st: os.stat_result) -> Identity:
+    """Return what tells a file's present content from a later one."""
+    return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns
 
 
 @dataclass(slots=True, eq=False)
@@ -26,22 +32,15 @@ class Place:
     name: bytes
 
     def path(self) -> bytes:
-        """Return the names from the root on, joined."""
+        """Return the names from below the root on, joined."""
+        if self.parent is None:
+            return self.name
         names = []
         at: Place | None = self
-        while at is not None and at.parent is not None:
+        while at is not None:
             names.append(at.name)
             at = at.parent
         return b"/".join(reversed(names))
-
-
-#: (device, inode, size, mtime_ns, ctime_ns): any change of content shows in these.
-Identity = tuple[int, int, int, int, int]
-
-
-def identity_of(st: os.stat_result) -> Identity:
-    """Return what tells a file's present content from a later one."""
-    return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns
 
 
 @dataclass(slots=True, eq=False)
@@ -61,27 +60,9 @@ class FileContent:
         """Pickle the path flat: chains of places would recurse."""
         return _unpickle, (self.root, self.place.path(), self.identity)
 
-    @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """Open the file. Raises `SourceError`, also on leaving, as `Content.open` demands."""
-        try:
-            fd = open_below(self.root, self.place.path(), _OPEN_FILE)
-        except OSError as error:
-            raise SourceError(self.label, f"cannot be read: {error.strerror}") from None
-        try:
-            # Before anything else is done with it: it may have become a directory.
-            self._check(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        with io.FileIO(fd, "rb") as file:
-            try:
-                yield file
-                self._check(fd)
-            except OSError as error:
-                if isinstance(error, ErofsError):
-                    raise
-                raise SourceError(self.label, f"cannot be read: {error.strerror}") from None
+    def open(self) -> _Open:
+        """See `Content.open`."""
+        return _Open(self)
 
     def _check(self, fd: int) -> None:
         if identity_of(os.fstat(fd)) != self.identity:
@@ -89,4 +70,56 @@ class FileContent:
 
 
 def _unpickle(root: bytes, path: bytes, identity: Identity) -> FileContent:
-    return FileContent(root, Place(Place(None, b""), path), identity)
+    return FileContent(root, Place(None, path), identity)
+
+
+class _Open:
+    """An open file on the bare descriptor: a tree has many small files, and file objects are slow to make."""
+
+    __slots__ = ("_content", "_fd")
+
+    def __init__(self, content: FileContent) -> None:
+        self._content = content
+
+    def __enter__(self) -> _Open:  # noqa: PYI034 - nobody derives from it
+        content = self._content
+        try:
+            self._fd = open_below(content.root, content.place.path(), _OPEN_FILE)
+        except OSError as error:
+            raise self._error(error) from None
+        try:
+            # Before anything else is done with it: it may have become a directory.
+            content._check(self._fd)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._content._check(self._fd)
+        finally:
+            os.close(self._fd)
+
+    def readinto(self, view: memoryview) -> int:
+        """See `OpenContent.readinto`."""
+        try:
+            return os.readv(self._fd, [view])
+        except OSError as error:
+            raise self._error(error) from None
+
+    def skip_hole(self, size: int) -> bool:
+        """See `OpenContent.skip_hole`."""
+        start = os.lseek(self._fd, 0, os.SEEK_CUR)
+        try:
+            data = os.lseek(self._fd, start, os.SEEK_DATA)
+        except OSError as error:
+            # No data up to the end; or a file system that does not tell.
+            data = start + size if error.errno == errno.ENXIO else start
+        hole = data >= start + size
+        os.lseek(self._fd, start + size if hole else start, os.SEEK_SET)
+        return hole
+
+    def _error(self, error: OSError) -> SourceError:
+        return SourceError(self._content.label, f"cannot be read: {error.strerror}")

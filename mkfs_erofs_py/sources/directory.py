@@ -21,8 +21,6 @@ from .deep import PATH_LIMIT, open_below
 __all__ = ["Exclude", "read_directory"]
 
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-#: Opening must neither follow a link that took the file's place nor wait for a fifo's other end.
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _NO_XATTRS = (errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -60,7 +58,7 @@ class Exclude:
 class _Pending:
     """A directory whose entries are being read; frozen into its `Node` when all below it are known."""
 
-    place: Place
+    place: Place | None
     node: Node
     entries: list[tuple[bytes, Node]] = field(default_factory=list)
 
@@ -90,7 +88,7 @@ def read_directory(
         raise SourceError(root, f"cannot be read: {error.strerror}") from None
     if not stat.S_ISDIR(st.st_mode):
         raise SourceError(root, "is not a directory")
-    top = _Pending(Place(None, b""), walk.node(Place(None, b""), st))
+    top = _Pending(None, walk.node(None, st))
     stack = [top]
     announced: set[int] = set()
     while stack:
@@ -111,7 +109,7 @@ def read_directory(
 
 
 def _by_place(pending: _Pending) -> bytes:
-    return pending.place.name
+    return pending.place.name if pending.place else b""
 
 
 def _scan(fd: int) -> Any:
@@ -138,7 +136,7 @@ class _Walk:
     def read(self, pending: _Pending) -> list[_Pending]:
         """Read one directory's entries -> the directories among them."""
         place = pending.place
-        path = place.path()
+        path = place.path() if place else b""
         below = []
         try:
             with contextlib.ExitStack() as stack:
@@ -181,10 +179,10 @@ class _Walk:
             return known, False
         return self.node(place, st, access), False
 
-    def error(self, place: Place, what: str) -> SourceError:
-        return SourceError(os.path.join(self.root, place.path()), what)
+    def error(self, place: Place | None, what: str) -> SourceError:
+        return SourceError(os.path.join(self.root, place.path()) if place else self.root, what)
 
-    def node(self, place: Place, st: os.stat_result, access: bytes | None = None) -> Node:
+    def node(self, place: Place | None, st: os.stat_result, access: bytes | None = None) -> Node:
         """Make a node from its status; ``access`` is a path by which it can be reached right now."""
         mode = st.st_mode
         try:
@@ -200,6 +198,7 @@ class _Walk:
                 if (st.st_dev, st.st_ino) == self.avoid:
                     raise self.error(place, "is the image to be written; put it outside its source, or exclude it")
                 node.size = st.st_size
+                assert place is not None  # the root is a directory
                 node.content = FileContent(self.root, place, identity_of(st))
             elif stat.S_ISLNK(mode):
                 node.target = os.readlink(access or self.root)

@@ -6,9 +6,24 @@ import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
-__all__ = ["Content", "Node"]
+__all__ = ["Content", "Node", "OpenContent"]
+
+
+class OpenContent(Protocol):
+    """A content being read, from its start on."""
+
+    def readinto(self, view: memoryview) -> int:
+        """Read the next bytes into ``view`` -> how many; 0 at the end, fewer than asked only just before it.
+
+        Raises `SourceError`.
+        """
+        ...
+
+    def skip_hole(self, size: int) -> bool:
+        """Skip the next ``size`` bytes if they are known to be zeros that were never stored -> whether they are."""
+        ...
 
 
 class Content(Protocol):
@@ -22,8 +37,8 @@ class Content(Protocol):
         """What to call this content when something is wrong with it."""
         ...
 
-    def open(self) -> AbstractContextManager[BinaryIO]:
-        """Open for unbuffered reading from the start.
+    def open(self) -> AbstractContextManager[OpenContent]:
+        """Open for reading.
 
         Entering and leaving raise `SourceError` where the content cannot be read, or is not what it
         was when the tree was made.
