@@ -173,7 +173,9 @@ def _index(
         if options.encoded_extents:
             raise UsageError("-Elegacy-compress: contradicts -E48bit")
         return IndexForm.FULL
-    if wide:
+    if wide and algorithm is not Algorithm.DEFLATE:
+        # Linux (6.18 still) fails to decode a DEFLATE stream of which only the end mark lies in its last page,
+        # and byte-packed streams end anywhere; block-aligned ones fill their last page.
         return IndexForm.EXTENTS
     return IndexForm.COMPACT if block_bits <= COMPACT_MAX_BITS else IndexForm.FULL
 
