@@ -196,27 +196,25 @@ def worker_main() -> None:
     start: Start = pickle.load(sys.stdin.buffer)
     # Nothing made from here on refers to itself; looking for cycles would take 3 % of the time.
     gc.disable()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    workers: list[int] = []
-    try:
-        for mine in start.ends:
-            pid = os.fork()
-            if pid == 0:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                # A pipe ends for its reader when nobody else holds it open.
-                for ends in start.ends[len(workers) + 1 :]:
-                    ends.close()
-                _serve(start.packing, start.slots, mine)
-            workers.append(pid)
-            mine.close()
-        while workers:
-            os.waitpid(workers[-1], 0)
-            workers.pop()
-    finally:
-        for pid in workers:
-            os.kill(pid, signal.SIGKILL)
-        for pid in workers:
-            os.waitpid(pid, 0)
+    awaited = {signal.SIGTERM, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    workers: set[int] = set()
+    for number, mine in enumerate(start.ends):
+        pid = os.fork()
+        if pid == 0:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
+            # A pipe ends for its reader when nobody else holds it open.
+            for ends in start.ends[number + 1 :]:
+                ends.close()
+            _serve(start.packing, start.slots, mine)
+        workers.add(pid)
+        mine.close()
+    while workers:
+        if signal.sigwait(awaited) == signal.SIGTERM:
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+        while workers and (ended := os.waitpid(-1, os.WNOHANG)[0]):
+            workers.discard(ended)
 
 
 def _serve(packing: Packing, slots: SlotMap, ends: Ends) -> NoReturn:
