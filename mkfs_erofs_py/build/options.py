@@ -138,8 +138,8 @@ def resolve(options: BuildOptions) -> Profile:
 
 def _block_bits(options: BuildOptions, needs: Requirements) -> int:
     size = options.block_size
-    bits = size.bit_length() - 1
     low, high = BLOCK_BITS_RANGE
+    bits = max(size, 1).bit_length() - 1
     if size != 1 << bits or not low <= bits <= high:
         raise UsageError(f"-b{size}: the block size is a power of two from {1 << low} to {1 << high}")
     if size < 4096:
@@ -157,9 +157,10 @@ def _wide(options: BuildOptions, needs: Requirements) -> bool:
             raise UsageError("-Edot-omitted: is part of the 48-bit layout, which -E^48bit turns off")
     if options.encoded_extents:
         needs.require("-E48bit", release)
-    if options.encoded_extents is not None:
-        return options.encoded_extents
-    return options.dot_omitted or needs.allow(release)
+    wide = options.dot_omitted or needs.allow(release) if options.encoded_extents is None else options.encoded_extents
+    if wide:
+        needs.require("the 48-bit layout", release)
+    return wide
 
 
 def _index(
@@ -212,7 +213,10 @@ def _prefixes(options: BuildOptions, needs: Requirements) -> tuple[tuple[LongPre
     release = INCOMPAT_KERNEL[Incompat.XATTR_PREFIXES]
     prefixes = []
     entry = None
-    if options.fingerprint != "none":
+    if options.fingerprint == "none":
+        if options.fingerprint_name != FINGERPRINT_NAME:
+            raise UsageError("--xattr-inode-digest: contradicts --fingerprint=none")
+    else:
         if options.fingerprint not in ALGORITHMS:
             raise UsageError(f"--fingerprint={options.fingerprint}: not one of {', '.join(ALGORITHMS)}, none")
         base, infix = _namespace(options.fingerprint_name, "--xattr-inode-digest", hidden=True)

@@ -79,16 +79,19 @@ def create(path: bytes) -> Iterator[Output]:
     """Open ``path`` for a new image; it appears, or replaces an older one, when the context ends well.
 
     Until then an older image stays untouched; after an error or interrupt nothing is left. A
-    symlink is followed: the file it names is replaced. Raises `OutputError`.
+    symlink is followed: the file it names is replaced. An older image's mode and owner are kept.
+    Raises `OutputError`.
     """
     target = os.path.realpath(path)
-    _check(path, target)
+    older = _older(path, target)
     temporary = os.path.join(os.path.dirname(target), b".mkfs-erofs-py-%s.tmp" % os.urandom(4).hex().encode())
     # The name is chosen before anything is opened: an interrupt may arrive between any two steps.
     try:
         with _translated(path):
             fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
+            if older is not None:
+                _inherit(fd, older)
             output = Output(fd, path)
             yield output
             output.finish()
@@ -103,16 +106,25 @@ def create(path: bytes) -> Iterator[Output]:
     _sync_folder(os.path.dirname(target))
 
 
-def _check(path: bytes, target: bytes) -> None:
+def _older(path: bytes, target: bytes) -> os.stat_result | None:
+    """Return the status of the file to be replaced, ``None`` where there is none."""
     with _translated(path):
         try:
-            mode = os.stat(target).st_mode
+            older = os.stat(target)
         except FileNotFoundError:
-            return
-    if stat.S_ISDIR(mode):
+            return None
+    if stat.S_ISDIR(older.st_mode):
         raise OutputError(path, "is a directory; name the image file itself")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(older.st_mode):
         raise OutputError(path, "is not a regular file; build to a file and copy it there")
+    return older
+
+
+def _inherit(fd: int, older: os.stat_result) -> None:
+    """Give the new file the older one's owner, as far as we may, and mode."""
+    with contextlib.suppress(PermissionError):
+        os.fchown(fd, older.st_uid, older.st_gid)
+    os.fchmod(fd, stat.S_IMODE(older.st_mode))
 
 
 @contextlib.contextmanager

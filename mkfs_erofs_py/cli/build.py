@@ -130,26 +130,48 @@ def _extended(words: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _times(stamp: int | None, all_time: bool | None, ignore_mtime: bool) -> dict[str, Any]:
-    """Combine ``-T``, its companions and SOURCE_DATE_EPOCH as ``mkfs.erofs`` does."""
-    policy = None
+    """Combine ``-T``, its companions and SOURCE_DATE_EPOCH as ``mkfs.erofs`` does: the latter wins, and clamps."""
+    policy = TimePolicy.KEEP if stamp is None or all_time is False else TimePolicy.FIX
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch:
         if not epoch.isascii() or not epoch.isdigit():
             raise UsageError(f"SOURCE_DATE_EPOCH={epoch}: not a time in seconds")
-        policy = TimePolicy.CLAMP
-        stamp = int(epoch) if stamp is None else stamp
-    elif stamp is not None:
-        policy = TimePolicy.FIX
-    if all_time is not None:
-        policy = TimePolicy.FIX if all_time else TimePolicy.KEEP
+        policy, stamp = TimePolicy.CLAMP, int(epoch)
     if ignore_mtime:
         if stamp is None:
             raise UsageError("--ignore-mtime: needs a time to use instead; give -T or SOURCE_DATE_EPOCH")
         policy = TimePolicy.FIX
-    return {"timestamp": stamp, "time_policy": policy or TimePolicy.KEEP}
+    return {"timestamp": stamp, "time_policy": policy}
 
 
-@click.command("build", short_help="Write a directory to an image.")
+def _force_owner(ctx: click.Context, param: click.Parameter, value: int | bool | None) -> None:
+    """Note who is to own all files; of --all-root, --force-uid and --force-gid, the last word counts."""
+    forced = ctx.meta.setdefault(_FORCED, {})
+    if param.name == "all_root":
+        if value:
+            forced.update(force_uid=0, force_gid=0)
+    elif value is not None:
+        forced[param.name] = value
+
+
+_FORCED = f"{__name__}.forced"
+
+
+class _Command(click.Command):
+    """Takes optional values with ``=`` only, as getopt does: the next word is never one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        optional = {
+            name: param.flag_value
+            for param in self.params
+            if isinstance(param, click.Option) and not param.is_flag and isinstance(param.flag_value, str)
+            for name in param.opts
+        }
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [f"{a}={optional[a]}" if a in optional else a for a in args[:end]] + args[end:])
+
+
+@click.command("build", cls=_Command, short_help="Write a directory to an image.")
 @click.argument("image", type=click.Path(path_type=bytes))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE", type=click.Path(path_type=bytes))
 @click.option(
@@ -213,9 +235,23 @@ def _times(stamp: int | None, all_time: bool | None, ignore_mtime: bool) -> dict
 @click.option("--preserve-mtime", is_flag=True, expose_value=False, help="Keep each file's time (what is done anyway).")
 @click.option("-U", "identity", type=_Uuid(), help="UUID, clear or random.  [default: follows from the content]")
 @click.option("-L", "label", default="", help="Volume label, at most 15 bytes.")
-@click.option("--all-root", is_flag=True, help="Make all files owned by root.")
-@click.option("--force-uid", type=click.IntRange(0, 0xFFFFFFFF), help="Owner of all files.")
-@click.option("--force-gid", type=click.IntRange(0, 0xFFFFFFFF), help="Group of all files.")
+@click.option(
+    "--all-root", is_flag=True, callback=_force_owner, expose_value=False, help="Make all files owned by root."
+)
+@click.option(
+    "--force-uid",
+    type=click.IntRange(0, 0xFFFFFFFF),
+    callback=_force_owner,
+    expose_value=False,
+    help="Owner of all files.",
+)
+@click.option(
+    "--force-gid",
+    type=click.IntRange(0, 0xFFFFFFFF),
+    callback=_force_owner,
+    expose_value=False,
+    help="Group of all files.",
+)
 @click.option("--uid-offset", type=int, default=0, help="Add to all owners.")
 @click.option("--gid-offset", type=int, default=0, help="Add to all groups.")
 @click.option("--hard-dereference", is_flag=True, help="Store hard links as separate files.")
@@ -237,7 +273,6 @@ def command(
     ignore_mtime: bool,
     identity: uuid.UUID | None,
     label: str,
-    all_root: bool,
     compressor: str,
     fingerprint_name: str | None,
     xattr_prefixes: tuple[str, ...],
@@ -254,8 +289,7 @@ def command(
     if len(sources) > 1:
         raise UsageError("several sources: not supported yet")
     changes = {**rest, **_extended(extended), **_times(timestamp, all_time, ignore_mtime)}
-    if all_root:
-        changes.update(force_uid=0, force_gid=0)
+    changes.update(click.get_current_context().meta[_FORCED])
     if fingerprint_name is not None:
         changes["fingerprint_name"] = os.fsencode(fingerprint_name)
     options = BuildOptions(

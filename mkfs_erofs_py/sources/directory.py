@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from ..ondisk.xattr import split_name
 from ..tree import Node
 from .content import FileContent, Place, identity_of
 from .deep import PATH_LIMIT, open_below
+from .posix_regex import PosixRegex
 
 __all__ = ["Exclude", "read_directory"]
 
@@ -28,11 +28,12 @@ _NO_XATTRS = (errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 class Exclude:
     """Which paths to leave out: exact ones, and those in which a regular expression is found.
 
-    Paths are relative to the source, without a leading slash, as with ``mkfs.erofs``.
+    Paths are relative to the source, without a leading slash; expressions are POSIX extended ones. Both
+    as with ``mkfs.erofs``.
     """
 
     paths: frozenset[bytes] = frozenset()
-    patterns: tuple[re.Pattern[bytes], ...] = ()
+    patterns: tuple[PosixRegex, ...] = ()
 
     @classmethod
     def make(cls, paths: Iterable[str] = (), regexes: Iterable[str] = ()) -> Exclude:
@@ -40,8 +41,8 @@ class Exclude:
         patterns = []
         for text in regexes:
             try:
-                patterns.append(re.compile(os.fsencode(text)))
-            except re.error as error:
+                patterns.append(PosixRegex(os.fsencode(text)))
+            except ValueError as error:
                 raise UsageError(f"--exclude-regex={text}: {error}") from None
         return cls(frozenset(os.fsencode(p).strip(b"/") for p in paths), tuple(patterns))
 
@@ -51,7 +52,7 @@ class Exclude:
 
     def __call__(self, path: bytes) -> bool:
         """Tell whether ``path`` is left out."""
-        return path in self.paths or any(p.search(path) for p in self.patterns)
+        return path in self.paths or any(p.found_in(path) for p in self.patterns)
 
 
 @dataclass(slots=True)

@@ -405,6 +405,11 @@ def test_a_reader_that_left_does_not_matter_to_the_image(source: Path, out: Path
         assert image.read("file") == (source / "file").read_bytes()
 
 
+def test_nothing_is_said_on_standard_error_however_workers_end(source: Path, out: Path) -> None:
+    for workers in (1, 2, 3, 5) * 3:
+        assert finish(start(out / "image", source, f"--workers={workers}")) == (0, "")
+
+
 def test_output_that_cannot_be_written_is_said(source: Path, out: Path) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command(out / "image", source), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
