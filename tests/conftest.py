@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,9 +53,12 @@ def kernel_mount() -> Iterator[KernelMount]:
 
         def mount(image: str | os.PathLike[str], options: str = "", *, since: tuple[int, int] = (5, 4)) -> Path:
             try:
-                mounts.check_kernel(since)
+                mounts.check_kernel()
             except UnavailableError as error:
                 lacking("kernel", error)
+            if mounts.kernel_version() < since:
+                # A promised kernel need not be the newest; `make kernel-test` boots one that is.
+                pytest.skip(f"needs Linux {since[0]}.{since[1]}, this is {platform.release()}")
             return stack.enter_context(mounts.mounted(image, options))
 
         yield mount

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -137,6 +138,8 @@ BAD_OPTIONS: dict[str, tuple[Sequence[str], str]] = {
     "prefix too long": (["--xattr-prefix=user." + "x" * 256], "1 to 255 bytes fit behind the namespace"),
     "fingerprint": (["--fingerprint=md5"], "'md5'"),
     "workers": (["--workers=-1"], "-1"),
+    "no block size": (["-b0"], "-b0: the block size"),
+    "a name for no fingerprint": (["--fingerprint=none", "--xattr-inode-digest=user.x"], "--xattr-inode-digest"),
     "owner": (["--force-uid=4294967296"], "4294967296"),
     "owner shifted below 0": (["--force-uid=5", "--uid-offset=-6"], "does not fit 32 bits"),
     "group shifted beyond": (["--force-gid=4294967295", "--gid-offset=1"], "does not fit 32 bits"),
@@ -533,6 +536,12 @@ TIMES: dict[str, tuple[dict[str, str], Sequence[str], dict[str, int]]] = {
     "SOURCE_DATE_EPOCH --all-time": (
         {"SOURCE_DATE_EPOCH": str(WHEN)},
         ["--all-time"],
+        {"old": WHEN - 1000, "new": WHEN},
+    ),
+    "SOURCE_DATE_EPOCH -T": ({"SOURCE_DATE_EPOCH": str(WHEN)}, ["-T7"], {"old": WHEN - 1000, "new": WHEN}),
+    "SOURCE_DATE_EPOCH --ignore-mtime": (
+        {"SOURCE_DATE_EPOCH": str(WHEN)},
+        ["--ignore-mtime"],
         {"old": WHEN, "new": WHEN},
     ),
     "SOURCE_DATE_EPOCH empty": ({"SOURCE_DATE_EPOCH": ""}, [], {"old": WHEN - 1000, "new": WHEN + 1000}),
@@ -552,3 +561,53 @@ def test_times_follow_options_and_environment(
     assert call("build", tmp_path / "image", tree, *options)[0] == 0
     with Image.open(tmp_path / "image") as image:
         assert {path: image.lookup(path).mtime for path in expected} == expected
+
+
+OWNERS = {
+    # what stands last counts, as with mkfs.erofs
+    "--all-root --force-uid=5": (5, 0),
+    "--all-root --force-gid=6": (0, 6),
+    "--force-uid=5 --force-gid=6 --all-root": (0, 0),
+    "--force-uid=5 --force-gid=6": (5, 6),
+}
+
+
+@pytest.mark.parametrize("options", OWNERS)
+def test_the_last_word_on_owners_counts(options: str, source: Path, out: Path, call: Call) -> None:
+    assert call("build", out / "image", source, *options.split())[0] == 0
+    with Image.open(out / "image") as image:
+        assert {(inode.uid, inode.gid) for _, inode in image.walk()} == {OWNERS[options]}
+
+
+def test_an_optional_value_needs_its_equals_sign(source: Path, out: Path, call: Call) -> None:
+    assert call("build", "--xattr-inode-digest", out / "image", source)[0] == 0
+    with Image.open(out / "image") as image:
+        assert [prefix.infix for prefix in image.prefixes] == [b"erofs.fingerprint.v1"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "left"),
+    [("[[:digit:]]", {b"d"}), (r"\<a1\>", {b"a12", b"d"}), ("^a(1|2)$", {b"a12", b"d"}), (r"\d", {b"a1", b"a12"})],
+)
+def test_expressions_are_posix_ones(expression: str, left: set[bytes], tmp_path: Path, out: Path, call: Call) -> None:
+    tree = make(tmp_path / "tree", {"a1": b"", "a12": b"", "d": b""})
+    assert call("build", out / "image", tree, f"--exclude-regex={expression}")[0] == 0
+    with Image.open(out / "image") as image:
+        assert {entry.name for entry in image.readdir("/")} - {b".", b".."} == left
+
+
+@pytest.mark.parametrize(
+    ("options", "kernel"),
+    [("", "6.4"), ("--kernel=7.0", "6.15"), ("--kernel=6.3", "5.4"), ("-E48bit", "6.15"), ("-zzstd", "6.10")],
+)
+def test_the_summary_tells_the_oldest_kernel(options: str, kernel: str, source: Path, out: Path) -> None:
+    built = command("--json", out / "image", source, *options.split())
+    done = subprocess.run(built, cwd=ROOT, capture_output=True, check=True)
+    assert json.loads(done.stdout)["kernel"] == kernel
+
+
+def test_a_new_image_keeps_the_mode_of_the_older(source: Path, out: Path, call: Call) -> None:
+    (out / "image").write_bytes(OLD)
+    (out / "image").chmod(0o600)
+    assert call("build", out / "image", source)[0] == 0
+    assert stat.S_IMODE((out / "image").stat().st_mode) == 0o600
