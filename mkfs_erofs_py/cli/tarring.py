@@ -27,7 +27,10 @@ _RECORD = 10240
 
 
 def write_tar(image: Image, tops: Sequence[bytes], out: BinaryIO) -> Extracted:
-    """Write what is at ``tops`` as a tar stream. Sockets, which tar does not have, are left out."""
+    """Write what is at ``tops`` as a tar stream.
+
+    What tar does not have is left out: sockets, and attributes whose names are not UTF-8.
+    """
     done = Extracted()
     first: dict[int, bytes] = {}
     written = 0
@@ -38,7 +41,7 @@ def write_tar(image: Image, tops: Sequence[bytes], out: BinaryIO) -> Extracted:
         done.inodes += 1
         name = b"." + path if path != b"/" else b"."
         known = first.setdefault(inode.nid, name) if inode.nlink > 1 and not inode.is_dir else name
-        header = _header(image, name, inode, known if known != name else None)
+        header = _header(image, name, inode, known if known != name else None, done)
         out.write(header)
         written += len(header)
         if not inode.is_file or known != name:
@@ -54,7 +57,7 @@ def write_tar(image: Image, tops: Sequence[bytes], out: BinaryIO) -> Extracted:
     return done
 
 
-def _header(image: Image, name: bytes, inode: Inode, link: bytes | None) -> bytes:
+def _header(image: Image, name: bytes, inode: Inode, link: bytes | None, done: Extracted) -> bytes:
     info = tarfile.TarInfo(os.fsdecode(name))
     info.type = _TYPES[stat.S_IFMT(inode.mode)]
     info.mode = stat.S_IMODE(inode.mode)
@@ -76,7 +79,10 @@ def _header(image: Image, name: bytes, inode: Inode, link: bytes | None) -> byte
         info.devmajor, info.devminor = inode.rdev
     if link is None:
         for key, value in image.xattrs(inode).items():
-            pax[f"SCHILY.xattr.{os.fsdecode(key)}"] = value.decode(*_ENCODING)
+            try:
+                pax[f"SCHILY.xattr.{key.decode()}"] = value.decode(*_ENCODING)
+            except UnicodeDecodeError:
+                done.left_out["attributes whose names are not UTF-8"] += 1
     info.pax_headers = pax
     return info.tobuf(tarfile.PAX_FORMAT, *_ENCODING)
 

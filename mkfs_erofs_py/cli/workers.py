@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 _LENGTH = struct.Struct("<I")
 #: Room for a task: more than a socket takes as one message (212992 bytes by default).
 _MESSAGE_ROOM = 1 << 18
+_HANDLED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class WorkerDiedError(ErofsError):
@@ -81,6 +82,8 @@ class _Team(Generic[Task, Result]):
         self._tasks, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._children: list[_Child[Result]] = []
         self._pids: set[int] = set()
+        # A child must not act on a signal with what it inherited: it would unwind its copy of the parent.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         try:
             for _ in range(workers):
                 ours, answers = socket.socketpair()
@@ -92,6 +95,7 @@ class _Team(Generic[Task, Result]):
                 self._pids.add(pid)
         finally:
             theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def answers(self, tasks: Iterable[Task]) -> Iterator[Result]:
         waiting = {child.socket: child for child in self._children}
@@ -132,7 +136,7 @@ class _Team(Generic[Task, Result]):
     def stop(self) -> None:
         """End the children that are left, close everything."""
         for pid in self._pids:
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGKILL)
         for pid in self._pids:
             os.waitpid(pid, 0)
         self._pids.clear()
@@ -148,7 +152,9 @@ def _live(
     status = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears ^C too, and ends its children
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         for one in foreign:
             one.close()
         while message := tasks.recv(_MESSAGE_ROOM):

@@ -346,3 +346,16 @@ def test_names_need_not_fit_the_encoding_of_the_output(image: Path) -> None:
     done = subprocess.run(command, capture_output=True, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u20ac" in done.stdout
+
+
+def test_an_attribute_that_tar_cannot_name_is_left_out_and_said(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "file").write_bytes(b"content")
+    os.setxattr(tree / "file", b"user.\xff", b"value")
+    build_image(tmp_path / "image", tree)
+    extract = [sys.executable, "-m", "mkfs_erofs_py", "extract", str(tmp_path / "image"), "-"]
+    done = subprocess.run(extract, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"left out: attributes whose names are not UTF-8 (1)\n")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        assert "./file" in archive.getnames()
