@@ -10,7 +10,7 @@ IMAGE  := $(OUT)/example.erofs
 SRC    ?= /usr/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint reference kernel-test fuzz clean
+.PHONY: help run test lint reference kernel-test kernel-bench fuzz clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -42,6 +42,10 @@ fuzz: $(VENV)/.installed-dev ## feed the reader mutated images until one does ha
 kernel-test: $(VENV)/.installed-dev ## boot a Debian kernel with page cache sharing, and let it judge our images
 	$(BIN)/python -m tests.kernel.harness.fetch
 	$(BIN)/python -m pytest tests/kernel --boot $(ARGS)
+
+kernel-bench: $(VENV)/.installed-dev ## measure on that kernel what sharing saves (ARGS= names systems; root, mmdebstrap)
+	$(BIN)/python -m tests.kernel.harness.fetch
+	$(BIN)/python -m benchmarks.kernel $(ARGS)
 
 clean: ## remove what was made (the cache stays)
 	rm -rf $(VENV) $(OUT)

@@ -121,7 +121,9 @@ def overlay(lower: str) -> str:
         os.mkdir(f"{base}/{name}")
     layers = f"lowerdir={lower},upperdir={base}/data,workdir={base}/work"
     subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", f"{base}/root"], check=True)
-    for kind, folder in (("proc", "proc"), ("sysfs", "sys"), ("devtmpfs", "dev"), ("tmpfs", "tmp"), ("tmpfs", "run")):
+    kinds = {"proc": "proc", "sys": "sysfs", "dev": "devtmpfs", "dev/shm": "tmpfs", "tmp": "tmpfs", "run": "tmpfs"}
+    for folder, kind in kinds.items():
+        os.makedirs(f"{base}/root/{folder}", exist_ok=True)
         subprocess.run(["mount", "-t", kind, kind, f"{base}/root/{folder}"], check=True)
     os.chmod(f"{base}/root/tmp", 0o1777)
     return f"{base}/root"

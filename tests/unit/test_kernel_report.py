@@ -1,0 +1,57 @@
+"""The benchmark's report says what was measured, and nothing of what was not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kernel.report import PROPOSAL, write
+from benchmarks.kernel.systems import SYSTEMS
+
+MB = 1 << 20
+
+
+def figures(without: int, with_: int) -> dict[str, float]:
+    return {"without": without * MB, "with": with_ * MB, "reduction": 1 - with_ / without}
+
+
+RESULTS: dict[str, Any] = {
+    "kernel": "7.9",
+    "builder": "1.2",
+    "systems": {
+        "redis": {
+            "versions": ["1", "2"],
+            "predicted": figures(380, 210),
+            "reading": figures(400, 200),
+            "running": figures(40, 30),
+        },
+        "nginx": {"versions": ["3", "4"], "predicted": figures(300, 150), "reading": figures(320, 160)},
+    },
+}
+
+
+def rows(path: Path, system: str) -> list[str]:
+    lines = path.read_text().splitlines()
+    return [f"{line}{lines[number + 1]}" for number, line in enumerate(lines) if line.startswith(f"| {system} ")]
+
+
+def test_each_system_stands_beside_the_proposal(tmp_path: Path) -> None:
+    data, text, chart = write(RESULTS, tmp_path)
+    assert json.loads(data.read_text()) == RESULTS
+    assert rows(text, "redis") == [
+        "| redis | 1 and 2 | no | 400 |  | 380 MB | 241 |  ||  |  | yes | 200 | 50% | 210 MB, 45% | 163 | 32% |",
+        "| redis | 1 and 2 | no | 40.0 |  | 35 |  ||  |  | yes | 30.0 | 25% | 28 | 20% |",
+    ]
+    assert len(rows(text, "nginx")) == 1
+    assert b"<svg" in chart.read_bytes()
+
+
+def test_the_same_figures_give_the_same_files(tmp_path: Path) -> None:
+    first, second = (write(RESULTS, tmp_path / name) for name in "ab")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_the_proposal_has_both_figures_of_every_system() -> None:
+    proposal = json.loads(PROPOSAL.read_text())
+    assert proposal["reading"].keys() == proposal["running"].keys() == SYSTEMS.keys()
