@@ -52,7 +52,11 @@ def _measure(name: str, tables: list[str]) -> None:
     entry["versions"] = [rootfs.versions(tree, system) for tree in trees]
     entry["predicted"] = measure.predicted(pair).as_dict()
     for table in tables:
-        found = measure.reading(kernel, pair) if table == "reading" else measure.running(kernel, pair, system)
+        if table == "reading":
+            found = measure.reading(kernel, pair)
+            entry["pages"] = measure.reading(kernel, pair, measure.PAGES_ALONE).as_dict()
+        else:
+            found = measure.running(kernel, pair, system)
         entry[table] = found.as_dict()
         print(f"{name}, {table}: {found.without >> 20} MB, shared {found.with_ >> 20} MB ({found.reduction:.0%} less)")
         results["systems"] = {known: results["systems"][known] for known in SYSTEMS if known in results["systems"]}

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +17,20 @@ from tests.kernel.harness.boot import Guest
 from tests.kernel.harness.fetch import Kernel
 from tests.support.requirements import CACHE
 
-__all__ = ["Memory", "images", "predicted", "reading", "running"]
+__all__ = ["PAGES_ALONE", "Memory", "images", "predicted", "reading", "running"]
 
 MEGABYTES = 10_240
 """The guest's memory: twice what the largest pair needs, so that the kernel drops no page before it is counted."""
 
 SHARE = "inode_share,domain_id=benchmark"
+
+DISKS = ("vda", "vdb")
+
+READ_AHEAD = 128
+"""Kilobytes. Linux reads shared files ahead by its default, whatever the disk says, and QEMU's disks say 8192."""
+
+PAGES_ALONE = "cache_strategy=disabled"
+"""The option with which EROFS keeps no compressed clusters in memory, as it else does with those read in part."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +69,12 @@ def predicted(pair: tuple[Path, Path]) -> Memory:
     return Memory(total["without_bytes"], total["with_bytes"])
 
 
-def reading(kernel: Kernel, pair: tuple[Path, Path]) -> Memory:
-    """Return the growth of the page cache while every file of both images is read."""
+def reading(kernel: Kernel, pair: tuple[Path, Path], options: str = "") -> Memory:
+    """Return the growth of the page cache while every file of both images is read; ``options`` go to mount."""
     used = []
-    with tempfile.TemporaryDirectory() as share, Guest(kernel, Path(share), disks=pair, megabytes=MEGABYTES) as guest:
-        for options in ("", SHARE):
-            points = [guest.call("mount", image=disk, options=options, loop=False) for disk in ("/dev/vda", "/dev/vdb")]
+    with _booted(kernel, pair) as guest:
+        for sharing in ("", SHARE):
+            points = _mounted(guest, ",".join(filter(None, (options, sharing))))
             before = _settled(guest)["Cached"]
             for point in points:
                 guest.call("read_all", point=point, seconds=900)
@@ -81,15 +91,9 @@ def running(kernel: Kernel, pair: tuple[Path, Path], system: System) -> Memory:
     the same time and each gets its load. A kernel of its own for each of the two measurements.
     """
     used = []
-    for options in ("", SHARE):
-        with (
-            tempfile.TemporaryDirectory() as share,
-            Guest(kernel, Path(share), disks=pair, megabytes=MEGABYTES) as guest,
-        ):
-            roots = [
-                guest.call("overlay", lower=guest.call("mount", image=disk, options=options, loop=False))
-                for disk in ("/dev/vda", "/dev/vdb")
-            ]
+    for sharing in ("", SHARE):
+        with _booted(kernel, pair) as guest:
+            roots = [guest.call("overlay", lower=point) for point in _mounted(guest, sharing)]
             before = _settled(guest)
             for script in (system.start, system.work):
                 for number, root in enumerate(roots):
@@ -97,6 +101,20 @@ def running(kernel: Kernel, pair: tuple[Path, Path], system: System) -> Memory:
             after = guest.call("meminfo")
             used.append(after["Cached"] - after["Shmem"] - before["Cached"] + before["Shmem"])
     return Memory(*used)
+
+
+@contextmanager
+def _booted(kernel: Kernel, pair: tuple[Path, Path]) -> Iterator[Guest]:
+    with tempfile.TemporaryDirectory() as share, Guest(kernel, Path(share), disks=pair, megabytes=MEGABYTES) as guest:
+        yield guest
+
+
+def _mounted(guest: Guest, options: str) -> list[str]:
+    """Mount both disks; return where. Their read-ahead is that of shared files, so that sharing alone differs."""
+    for name in DISKS:
+        script = f"echo {READ_AHEAD} >/sys/block/{name}/queue/read_ahead_kb"
+        guest.call("run_in", root="/", script=script, port=0)
+    return [guest.call("mount", image=f"/dev/{name}", options=options, loop=False) for name in DISKS]
 
 
 def _settled(guest: Guest) -> dict[str, int]:

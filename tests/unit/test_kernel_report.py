@@ -23,10 +23,16 @@ RESULTS: dict[str, Any] = {
         "redis": {
             "versions": ["1", "2"],
             "predicted": figures(380, 210),
+            "pages": figures(380, 209),
             "reading": figures(400, 200),
             "running": figures(40, 30),
         },
-        "nginx": {"versions": ["3", "4"], "predicted": figures(300, 150), "reading": figures(320, 160)},
+        "nginx": {
+            "versions": ["3", "4"],
+            "predicted": figures(300, 150),
+            "pages": figures(300, 150),
+            "reading": figures(320, 160),
+        },
     },
 }
 
@@ -40,7 +46,10 @@ def test_each_system_stands_beside_the_proposal(tmp_path: Path) -> None:
     data, text, chart = write(RESULTS, tmp_path)
     assert json.loads(data.read_text()) == RESULTS
     assert rows(text, "redis") == [
-        "| redis | 1 and 2 | no | 400 |  | 380 MB | 241 |  ||  |  | yes | 200 | 50% | 210 MB, 45% | 163 | 32% |",
+        (
+            "| redis | 1 and 2 | no | 400 |  | 380 |  | 380 |  | 241 |  |"
+            "|  |  | yes | 200 | 50% | 209 | 45% | 210 | 45% | 163 | 32% |"
+        ),
         "| redis | 1 and 2 | no | 40.0 |  | 35 |  ||  |  | yes | 30.0 | 25% | 28 | 20% |",
     ]
     assert len(rows(text, "nginx")) == 1
