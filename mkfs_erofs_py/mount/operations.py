@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import mfusepy
 
 from ..errors import CorruptError, ErofsError, OutOfBoundsError, UnreadableError, UnsupportedError
-from ..pagecache import CachedFile
+from ..pagecache import Advice, CachedFile
 from ..read import Inode
 from .points import STATISTICS
 from .vfs import Entry, MountedImage
@@ -225,8 +225,9 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
             return
         image, inode = found
         base = path if path.endswith(b"/") else path + b"/"
-        for number, entry in enumerate(self._listed(image, inode, offset)[offset:], offset + 1):
-            told = 0
+        entries = self._listed(image, inode, offset)
+        for number in range(offset, len(entries)):
+            entry, told = entries[number], 0
             if plus and entry.name not in (b".", b".."):
                 try:
                     child = image.inode(entry.nid)
@@ -238,7 +239,7 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
                     told = _FILL_DIR_PLUS
             if not told:
                 st.st_mode, st.st_ino = entry.mode, entry.number
-            if add(entry.name, number, told):
+            if add(entry.name, number + 1, told):
                 return
 
     def _listed(self, image: MountedImage, inode: Inode, offset: int) -> list[Entry]:
@@ -270,6 +271,7 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
         if file is None:
             image, inode = self._inode(path)
             file = image.open(inode)
+            file.advise(Advice.RANDOM)  # the kernel reads ahead already, and asks for that
             if len(self._files) >= OPEN:
                 self._files.pop(next(iter(self._files))).close()
             self._files[path] = file
