@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import tarfile
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -22,6 +23,12 @@ _TYPES = {
     stat.S_IFBLK: tarfile.BLKTYPE,
     stat.S_IFIFO: tarfile.FIFOTYPE,
 }
+#: Attributes that tar has a form of its own for, as text; GNU tar reads no other (``--acls``).
+_ACLS = {b"system.posix_acl_access": "SCHILY.acl.access", b"system.posix_acl_default": "SCHILY.acl.default"}
+_ACL_VERSION = 2
+_ACL_ENTRY = struct.Struct("<HHI")  # tag, permissions, id: linux/posix_acl_xattr.h
+_ACL_TAGS = {0x01: "user", 0x02: "user", 0x04: "group", 0x08: "group", 0x10: "mask", 0x20: "other"}
+_ACL_NAMED = 0x02 | 0x08
 _ENCODING = ("utf-8", "surrogateescape")
 _RECORD = 10240
 
@@ -79,12 +86,28 @@ def _header(image: Image, name: bytes, inode: Inode, link: bytes | None, done: E
         info.devmajor, info.devminor = inode.rdev
     if link is None:
         for key, value in image.xattrs(inode).items():
+            if key in _ACLS and (text := _acl_text(value)) is not None:
+                pax[_ACLS[key]] = text
             try:
                 pax[f"SCHILY.xattr.{key.decode()}"] = value.decode(*_ENCODING)
             except UnicodeDecodeError:
                 done.left_out["attributes whose names are not UTF-8"] += 1
     info.pax_headers = pax
     return info.tobuf(tarfile.PAX_FORMAT, *_ENCODING)
+
+
+def _acl_text(value: bytes) -> str | None:
+    """Return an access control list as acl(5) writes it, ids as numbers; ``None`` for what is none."""
+    if len(value) % _ACL_ENTRY.size != 4 or int.from_bytes(value[:4], "little") != _ACL_VERSION:
+        return None
+    entries = []
+    for tag, bits, number in _ACL_ENTRY.iter_unpack(value[4:]):
+        if tag not in _ACL_TAGS or bits > 7:
+            return None
+        who = number if tag & _ACL_NAMED else ""
+        may = "".join(letter if bits & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
+        entries.append(f"{_ACL_TAGS[tag]}:{who}:{may}")
+    return ",".join(entries)
 
 
 def _seconds(nanoseconds: int) -> str:

@@ -186,6 +186,24 @@ def test_a_tar_stream_holds_the_source(image: Path, sample_tree: Path, tmp_path:
     assert differences(want, got) == []
 
 
+def test_access_control_lists_are_those_that_tar_knows(image: Path, sample_tree: Path, tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root unpacks owners and devices")
+    lists = {
+        (path, name): os.getxattr(path, name, follow_symlinks=False)
+        for path in sample_tree.rglob("*")
+        for name in os.listxattr(path, follow_symlinks=False)
+        if name.startswith("system.posix_acl")
+    }
+    assert {name for _, name in lists} == {"system.posix_acl_access", "system.posix_acl_default"}
+    stream = subprocess.run(
+        [sys.executable, "-m", "mkfs_erofs_py", "extract", str(image), "-"], capture_output=True, check=True
+    ).stdout
+    subprocess.run(["tar", "--acls", "--numeric-owner", "-xpf", "-", "-C", tmp_path], input=stream, check=True)
+    for (path, name), value in lists.items():
+        assert os.getxattr(tmp_path / path.relative_to(sample_tree), name) == value
+
+
 def test_verify_proves_a_sound_image(image: Path, sample_tree: Path, cli: Cli) -> None:
     status, out, _ = cli("verify", image, "--against", sample_tree)
     assert (status, out.count("\n")) == (0, 1)
