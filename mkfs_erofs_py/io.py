@@ -36,6 +36,12 @@ class ReadAt(Protocol):
     def read_at(self, offset: int, length: int) -> Buffer:
         """Return exactly ``length`` bytes from ``offset``; raise ``OutOfBoundsError`` where that is impossible."""
 
+    def check(self) -> None:
+        """Raise ``UnreadableError`` if ``whole`` was cut short underneath: touching it would end the process (SIGBUS).
+
+        For whoever keeps an image open for long. Reads that are refused by the system need no check.
+        """
+
     def close(self) -> None:
         """Let go of what lies underneath; harmless when repeated."""
 
@@ -58,6 +64,9 @@ class Memory:
             raise _refuse(offset, length, self.size)
         return self._view[offset : offset + length]
 
+    def check(self) -> None:
+        """Bytes at hand stay what they are."""
+
     def close(self) -> None:
         """Nothing to let go of: views that were handed out keep the bytes alive."""
 
@@ -65,9 +74,17 @@ class Memory:
 class Mapped(Memory):
     """A file or block device, mapped read-only. Views that were handed out keep the mapping alive after ``close``."""
 
-    def __init__(self, fd: int, size: int) -> None:
+    def __init__(self, fd: int, size: int, path: Any) -> None:
         self._map: mmap.mmap | None = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+        self._path = path
         super().__init__(memoryview(self._map))
+        # A device has no size of that kind, and none that changes.
+        self._file_size = self._map.size()
+
+    def check(self) -> None:
+        """See :meth:`ReadAt.check`."""
+        if self._map is not None and self._map.size() < self._file_size:
+            raise UnreadableError(self._path, "was cut short while it was open")
 
     def close(self) -> None:
         """Unmap, or leave that to the last view."""
@@ -108,6 +125,9 @@ class Positional:
             offset += len(part)
             length -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def check(self) -> None:
+        """Reads find out by themselves."""
 
     def close(self) -> None:
         """Close the descriptor once."""
@@ -150,6 +170,9 @@ class Seekable:
                 raise UnreadableError(self._name, error.strerror or str(error)) from error
         return bytes(data)
 
+    def check(self) -> None:
+        """Reads find out by themselves."""
+
     def close(self) -> None:
         """Leave the file to its owner."""
 
@@ -188,7 +211,7 @@ def _open_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Rea
         if size == 0:
             return Memory(b"")
         try:
-            return Mapped(fd, size)
+            return Mapped(fd, size, path)
         except (OSError, ValueError):  # a file system without mmap
             keep = True
             return Positional(fd, size, path)

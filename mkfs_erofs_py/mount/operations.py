@@ -111,12 +111,18 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
     # What is where
 
     def find(self, path: bytes) -> _Found | None:
-        """Return image and inode, ``None`` for the folder of images. Raises ``OSError``, ``ImageError``."""
+        """Return image and inode, ``None`` for the folder of images.
+
+        Raises ``OSError``, ``ImageError``, and ``UnreadableError`` for an image that was cut short: one that is written
+        over must not take down the others.
+        """
         found = self._recent.get(path)
         if found is None:
             found = self._search(path)
             if found is not None:
                 self.remember(path, *found)
+        else:
+            found[0].image.check()
         return found
 
     def remember(self, path: bytes, image: MountedImage, inode: Inode) -> None:
@@ -135,6 +141,7 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
             image = self._images.get(name)
             if image is None:
                 raise _failure(errno.ENOENT)
+        image.image.check()
         try:
             return image, image.lookup(path)
         except UnreadableError as error:
@@ -264,12 +271,11 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
     @_translated
     def read_into(self, path: bytes, offset: int, buffer: memoryview) -> int:
         """Read into the memory that libfuse hands to the kernel."""
+        image, inode = self._inode(path)
         if self._alone:
-            image, inode = self._inode(path)
             return image.read_around(inode, offset, buffer)
         file = self._files.get(path)
         if file is None:
-            image, inode = self._inode(path)
             file = image.open(inode)
             file.advise(Advice.RANDOM)  # the kernel reads ahead already, and asks for that
             if len(self._files) >= OPEN:

@@ -339,6 +339,9 @@ class InodeReader:
                 raise CorruptError(f"the {self._name} itself has a fragment", self._inode.offset)
             yield extent
 
+    def check(self) -> None:
+        """Nothing of its own could be cut short."""
+
     def close(self) -> None:
         """Nothing to close: the image owns its readers."""
 

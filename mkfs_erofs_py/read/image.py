@@ -94,6 +94,14 @@ class Image:
 
     # -- the image as a whole ----------------------------------------------------------------------
 
+    def check(self) -> None:
+        """Raise ``UnreadableError`` if the image or a device of it was cut short since it was opened.
+
+        Reading on where the file was mapped would end the process. To be asked now and then by long-lived programs.
+        """
+        for reader in (self._volume.image, *self._volume.devices):
+            reader.check()
+
     @property
     def size(self) -> int:
         """Bytes of the image file or device, whatever the superblock says."""

@@ -218,6 +218,20 @@ def test_a_damaged_inode_is_listed_and_the_rest_is_served(tmp_path: Path, place:
 
 
 @pytest.mark.usefixtures("fuse")
+def test_an_image_that_is_cut_short_harms_no_other(pair: list[Path], place: Path, tmp_path: Path) -> None:
+    images = [tmp_path / image.name for image in pair]
+    for image, copy in zip(pair, images, strict=True):
+        shutil.copy(image, copy)
+    assert command("mount", "--backend=fuse", *images, place).returncode == 0
+    os.truncate(images[0], 4096)
+    for path in ("one.erofs/common", "one.erofs/own", "one.erofs"):
+        with pytest.raises(OSError, match="Input/output"):
+            (place / path).read_bytes() if path != "one.erofs" else os.listdir(place / path)
+    assert (place / "two.erofs" / "own").read_text() == "two"
+    assert len((place / "two.erofs" / "common").read_bytes()) > 3_000_000
+
+
+@pytest.mark.usefixtures("fuse")
 def test_what_nobody_shares_is_left_to_the_kernels_cache(pair: list[Path], place: Path) -> None:
     assert command("mount", "--backend=fuse", f"{pair[0]}={place}").returncode == 0
     data = (place / "common").read_bytes()
