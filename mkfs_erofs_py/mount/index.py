@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import OutputError, UnreadableError, printable
 from ..pagecache import page_round
-from .saving import Answer, Profile, Saving, TopFile
+from .saving import Answer, Profile, Saving, TopFile, common_matrix
 
 __all__ = ["Index"]
 
@@ -139,26 +139,45 @@ class Index:
                 "SELECT coalesce(sum((n - 1) * bytes), 0) FROM "
                 "(SELECT content, count(*) AS n FROM held GROUP BY content) JOIN content ON id = content"
             ).fetchone()
-            pairs = []
-            for at, number in enumerate(given):
-                common = dict(self._common(number))
+            common = self._common(given, list(images))
+            pairs, done = [], set()
+            for number in given:
+                done.add(number)
                 for other, there in images.items():
-                    if other != number and other not in given[:at]:
-                        pairs.append(_together(images[number], there, common.get(other, 0)))
+                    if other not in done:
+                        pairs.append(_together(images[number], there, common[number].get(other, 0)))
             best = [TopFile(bytes(path), size, copies, count) for path, size, copies, count in self._top(top)]
         alone = sum(image.with_bytes for image in images.values())
         names = tuple(image.images[0] for image in images.values())
         total = Saving(names, sum(i.without_bytes for i in images.values()), alone - duplicates)
         return Answer(total, pairs, list(images.values()), best)
 
-    def _common(self, image: int) -> Iterator[tuple[int, int]]:
-        """Yield each other image and the bytes (one copy) that it has in common with ``image``."""
-        yield from self._db.execute(
+    def _common(self, given: Sequence[int], images: Sequence[int]) -> dict[int, dict[int, int]]:
+        """Return for each image of ``given`` the bytes (one copy) that it has in common with other ``images``.
+
+        One image is compared with those it shares with, however large the fleet. For the matrix all are looked at,
+        which takes no longer than two of such comparisons where the images are much alike.
+        """
+        if len(given) > 1:
+            return self._matrix(images)
+        query = (
             "SELECT other.image, sum(content.bytes) FROM held AS mine "
             "JOIN held AS other ON other.content = mine.content AND other.image <> mine.image "
-            "JOIN content ON content.id = mine.content WHERE mine.image = ? GROUP BY other.image",
-            (image,),
+            "JOIN content ON content.id = mine.content WHERE mine.image = ? GROUP BY other.image"
         )
+        return {number: dict(self._db.execute(query, (number,)).fetchall()) for number in given}
+
+    def _matrix(self, images: Sequence[int]) -> dict[int, dict[int, int]]:
+        bits = {number: 1 << at for at, number in enumerate(images)}
+        sets: dict[int, int] = {}  # of images, by content
+        for content, image in self._db.execute("SELECT content, image FROM held"):
+            sets[content] = sets.get(content, 0) | bits[image]
+        by_set: dict[int, int] = {}
+        for content, size in self._db.execute("SELECT id, bytes FROM content"):
+            held_by = sets.get(content, 0)
+            by_set[held_by] = by_set.get(held_by, 0) + size
+        rows = common_matrix(by_set, len(images))
+        return {number: dict(zip(images, row, strict=True)) for number, row in zip(images, rows, strict=True)}
 
     def _top(self, top: int) -> Iterator[tuple[bytes, int, int, int]]:
         yield from self._db.execute(

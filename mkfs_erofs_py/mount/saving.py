@@ -8,7 +8,7 @@ later ones keep pages of their own. Everything is counted in whole pages, each h
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from ..ondisk.constants import Compat
 from ..pagecache import page_round
 from ..read import Image
 
-__all__ = ["Answer", "Held", "Profile", "Saving", "TopFile", "predict", "profile_image", "sharing_key"]
+__all__ = ["Answer", "Held", "Profile", "Saving", "TopFile", "common_matrix", "predict", "profile_image", "sharing_key"]
 
 _LANE = 16
 
@@ -185,15 +185,20 @@ def _odd_bytes(profiles: Sequence[Profile], members: Iterable[int], odd: Collect
 
 
 def _common(masks: dict[bytes, int], sizes: dict[bytes, int], odd: Collection[bytes], count: int) -> list[list[int]]:
-    """Return the matrix of bytes that each two images have in common (one copy), keys of several sizes left out.
-
-    Files held by the same set of images go together. A row is one long integer of 128-bit lanes (no sum
-    of sizes overflows one), so that a set of k images costs k additions, not k².
-    """
+    """Return the matrix of bytes that each two images have in common (one copy), keys of several sizes left out."""
     by_set: dict[int, int] = {}
     for key, mask in masks.items():
         if mask & (mask - 1) and key not in odd:
             by_set[mask] = by_set.get(mask, 0) + page_round(sizes[key])
+    return common_matrix(by_set, count)
+
+
+def common_matrix(by_set: Mapping[int, int], count: int) -> list[list[int]]:
+    """Return how many bytes each two of ``count`` images have in common, from those that a set of images has.
+
+    ``by_set`` maps sets of images (bit ``n`` for image ``n``) to the bytes that these and no others hold. A row is one
+    long integer of 128-bit lanes (no sum of sizes overflows one), so that a set of k images costs k additions, not k².
+    """
     one, none = (1).to_bytes(_LANE, "little"), bytes(_LANE)
     rows = [0] * count
     for mask, amount in by_set.items():
