@@ -149,7 +149,7 @@ class PageCache:
             if user is None:
                 inode = None
                 if fingerprint and tenant.domain is not None:
-                    inode, warning = self._shared_inode(tenant, fingerprint, kind, fetcher.size)
+                    inode, warning = self._shared_inode(tenant, ident, fingerprint, kind, fetcher.size)
                 if inode is None:
                     inode = self._private_inode(tenant, ident, fetcher.size)
                 user = tenant.users[ident] = User(tenant, ident, fetcher, inode)
@@ -160,19 +160,19 @@ class PageCache:
         return user
 
     def _shared_inode(
-        self, tenant: Tenant, fingerprint: bytes, kind: Hashable, size: int
+        self, tenant: Tenant, ident: Hashable, fingerprint: bytes, kind: Hashable, size: int
     ) -> tuple[Inode | None, str | None]:
         if self.strict and not can_prove(fingerprint):
             claim = printable(fingerprint)
-            return None, f"{tenant.name}: not sharing a file whose fingerprint cannot be checked: {claim}"
+            return None, f"{tenant.name}: not sharing inode {ident}: its fingerprint cannot be checked: {claim}"
         key = (tenant.domain, kind, fingerprint)
         inode = self._inodes.get(key)
         if inode is None:
             inode = self._inodes[key] = Inode(key, size, fingerprint)
         elif inode.size != size:
             return None, (
-                f"{tenant.name}: not sharing a file of {size} bytes: "
-                f"its fingerprint is already that of one with {inode.size} bytes"
+                f"{tenant.name}: not sharing inode {ident} of {size} bytes: "
+                f"its fingerprint is already that of a file with {inode.size} bytes"
             )
         return inode, None
 
@@ -291,6 +291,9 @@ class PageCache:
         with self._lock:
             while True:
                 self._check_attached(user.tenant)
+                if self.strict and not user.proved and user.inode.proof is not None:
+                    self._prove(user, user.inode, user.inode.proof)
+                    continue
                 here = user.inode.table.get(page)
                 if isinstance(here, Extent):
                     self._lru.move_to_end(here)
@@ -357,10 +360,31 @@ class PageCache:
         self._check_attached(user.tenant)
         if proof is not None:
             inode.proof = proof
+            user.proved = True
         if data is not None:
             self._install(inode, first, data, user.tenant)
             self._count(user.tenant, fills=room)
         return True
+
+    def _prove(self, user: User, inode: Inode, proof: Proof) -> None:
+        """Hold all of a file against what was proved of another before it may read the pages of that.
+
+        Without this, a file could read what it does not contain, by knowing nothing but the fingerprint. Called with
+        the lock, which is given back meanwhile.
+        """
+        user.handles += 1  # whoever closes the file meanwhile, its inode stays
+        self._lock.release()
+        try:
+            pieces = enumerate(self._stream(user, inode.size))
+            honest = all(holds(proof, number * MAX_EXTENT * PAGE, piece) for number, piece in pieces)
+        finally:
+            self._lock.acquire()
+            user.handles -= 1
+        self._check_attached(user.tenant)
+        if honest:
+            user.proved = True
+        elif user.inode is inode:
+            self._demote(user)
 
     def _bring(
         self, inode: Inode, user: User, first: int, stop: int, room: int
@@ -423,7 +447,7 @@ class PageCache:
         user.inode.users.add(user)
         if not inode.users:
             self._forget(inode)
-        self._warn(f"{user.tenant.name}: not sharing a file whose content is not what its fingerprint says")
+        self._warn(f"{user.tenant.name}: not sharing inode {user.ident}: its content is not what its fingerprint says")
 
     def full(self) -> CacheFullError:
         """Return the error for a view that does not fit."""

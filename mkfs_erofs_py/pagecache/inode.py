@@ -62,7 +62,7 @@ class Pending:
 class User:
     """One file of one image, mapped to an inode: what the kernel calls the real inode."""
 
-    __slots__ = ("fetcher", "handles", "ident", "inode", "tenant")
+    __slots__ = ("fetcher", "handles", "ident", "inode", "proved", "tenant")
 
     def __init__(self, tenant: Tenant, ident: Hashable, fetcher: Fetcher, inode: Inode) -> None:
         self.tenant = tenant
@@ -70,6 +70,7 @@ class User:
         self.fetcher = fetcher
         self.inode = inode
         self.handles = 0
+        self.proved = False  # in strict mode: this file's own bytes are what its fingerprint says
 
 
 class Inode:

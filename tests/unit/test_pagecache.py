@@ -109,7 +109,7 @@ def test_a_different_size_is_refused_sharing_with_a_warning() -> None:
     assert (long.read(0, 9), short.read(0, 9)) == (b"aa", b"b")
     assert (long.shared, short.shared) == (True, False)
     assert len(warnings) == 1
-    assert "b: not sharing a file of 1 bytes" in warnings[0]
+    assert "b: not sharing inode 1 of 1 bytes" in warnings[0]
 
 
 def test_unmounting_the_image_that_filled_leaves_the_others_working() -> None:
@@ -406,13 +406,27 @@ def test_strict_keeps_a_lying_image_to_itself(size: int, liar_first: bool) -> No
     cache = PageCache(strict=True, warn=warnings.append)
     a, b = two(cache)
     liar, honest = a.open(1, Memory(lie), claim), b.open(1, Memory(truth), claim)
-    for file in (liar, honest) if liar_first else (honest, liar):
-        file.read(0, size)
-    honest.advise(Advice.DONTNEED)
-    assert liar.read(0, size) == lie, "the liar refills after a drop, and is found out"
+    files = [(liar, lie), (honest, truth)]
+    for file, holds in files if liar_first else files[::-1]:
+        assert file.read(0, size) == holds
     assert not liar.shared
-    assert honest.read(0, size) == truth
-    assert warnings == ["a: not sharing a file whose content is not what its fingerprint says"]
+    assert liar.mapping != honest.mapping
+    honest.advise(Advice.DONTNEED)
+    assert [liar.read(0, size), honest.read(0, size)] == [lie, truth]
+    assert warnings == ["a: not sharing inode 1: its content is not what its fingerprint says"]
+
+
+def test_strict_lets_nobody_read_what_his_file_does_not_hold() -> None:
+    """Who knows a fingerprint need not know the content: a claim alone must not open another image's pages."""
+    secret = b"s" * 100_000
+    cache = PageCache(strict=True, warn=lambda _: None)
+    a, b = two(cache)
+    owner = a.open(1, Memory(secret), claim := b"blake3:" + blake3.blake3(secret).digest())
+    assert owner.read(0, 10) == secret[:10]
+    curious = b.open(1, Memory(bytes(len(secret))), claim)
+    assert not any(any(view) for view in curious.views(0, len(secret)))
+    curious.advise(Advice.WILLNEED)
+    assert not any(curious.read(50_000, 50_000))
 
 
 def test_strict_does_not_share_what_it_cannot_check() -> None:
@@ -422,7 +436,7 @@ def test_strict_does_not_share_what_it_cannot_check() -> None:
     for tenant in (a, b):
         with tenant.open(1, Memory(b"x"), b"md5:1234") as file:
             assert not file.shared
-    assert warnings[0] == "a: not sharing a file whose fingerprint cannot be checked: md5:1234"
+    assert warnings[0] == "a: not sharing inode 1: its fingerprint cannot be checked: md5:1234"
 
 
 def test_trusting_is_the_default_as_in_the_kernel() -> None:
