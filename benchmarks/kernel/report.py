@@ -21,7 +21,7 @@ TITLES = {
 
 SIDES = {
     "kernel": "Linux {kernel}",
-    "pages": "files' pages alone",
+    "pages": "the same, `cache_strategy=disabled`",
     "userspace": "user space",
     "proposal": "the proposal",
 }
@@ -67,7 +67,7 @@ by how much that is less. Images are of Debian bookworm without and with its upd
 the Python package index, on bookworm), made by mkfs-erofs-py {results["builder"]} with its defaults.
 
 * **Linux {results["kernel"]}**, under QEMU: the growth of `Cached` in /proc/meminfo, less what lies in tmpfs. It
-  includes clusters that EROFS keeps compressed; *files' pages alone* is what grows with `cache_strategy=disabled`.
+  includes folders, and clusters that EROFS keeps compressed unless mounted with `cache_strategy=disabled`.
 * **User space**: what this project's own shared cache holds. After reading, that is what `mkfs-erofs-py share` finds,
   and `dedup` foretells the same to the byte; at work, it is the cache behind two FUSE mounts (`mount --backend fuse`).
 * **The proposal**: {source}. Its images were of other versions.

@@ -41,7 +41,7 @@ def test_each_system_stands_beside_the_proposal(tmp_path: Path) -> None:
     data, text, chart = write(RESULTS, tmp_path)
     assert json.loads(data.read_text()) == RESULTS
     assert rows(text, "system") == [
-        "| system | versions | Linux 7.9 | files' pages alone | user space | the proposal |",
+        "| system | versions | Linux 7.9 | the same, `cache_strategy=disabled` | user space | the proposal |",
         "| system | versions | Linux 7.9 | user space | the proposal |",
     ]
     assert rows(text, "redis") == [
