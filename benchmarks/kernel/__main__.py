@@ -11,11 +11,14 @@ import os
 import shutil
 import signal
 import sys
+from subprocess import CalledProcessError
 from typing import Any
 
 import mkfs_erofs_py
 from benchmarks.kernel import measure, report, rootfs
+from benchmarks.kernel.measure import UntrueError
 from benchmarks.kernel.systems import SYSTEMS
+from mkfs_erofs_py.errors import ErofsError
 from tests.kernel.harness.fetch import fetch
 from tests.kernel.harness.remote import RemoteError
 from tests.support.requirements import UnavailableError
@@ -47,7 +50,7 @@ def main() -> int:
     for name in chosen.systems or SYSTEMS:
         try:
             _measure(name, chosen.table or list(report.TITLES))
-        except (UnavailableError, RemoteError, measure.UntrueError) as error:
+        except (UnavailableError, RemoteError, UntrueError, ErofsError, CalledProcessError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed = 1
         except KeyboardInterrupt:

@@ -114,7 +114,7 @@ def reading_in_user_space(pair: tuple[Path, Path]) -> Memory:
 
 def _told(command: str, pair: tuple[Path, Path]) -> Memory:
     argv = [sys.executable, "-m", "mkfs_erofs_py", command, "--json", *map(str, pair)]
-    total = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)["total"]
+    total = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout)["total"]
     return Memory(total["without_bytes"], total["with_bytes"])
 
 

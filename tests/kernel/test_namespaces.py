@@ -55,6 +55,8 @@ def test_a_call_that_fails_or_takes_too_long_says_so(inside: Namespaces) -> None
         sh(inside, "echo so it is; exit 3")
     with pytest.raises(RemoteError, match=r"run_in: no answer after 0\.1 s"):
         inside.call("run_in", root="/", script="sleep 10", port=0, seconds=0.1)
+    with pytest.raises(RemoteError, match="run_in: nobody is there any more"):
+        sh(inside, "echo too late")
 
 
 def still_running() -> bool:

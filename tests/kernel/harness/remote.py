@@ -53,7 +53,10 @@ class Remote:
 
         Raises RemoteError where it raises, or has not answered after ``seconds``.
         """
-        self._socket.sendall(json.dumps({"name": name, "arguments": arguments}).encode() + b"\n")
+        try:
+            self._socket.sendall(json.dumps({"name": name, "arguments": arguments}).encode() + b"\n")
+        except OSError:
+            raise self._gone(name) from None
         return self._receive(name, seconds)
 
     def _receive(self, what: str, seconds: float) -> Any:
@@ -65,13 +68,16 @@ class Remote:
             except TimeoutError:
                 raise RemoteError(f"{what}: no answer after {seconds} s\n{self._last_words()}") from None
             if not data:
-                raise RemoteError(f"{what}: nobody is there any more\n{self._last_words()}")
+                raise self._gone(what)
             self._buffer += data
         line, self._buffer = self._buffer.split(b"\n", 1)
         answer = json.loads(line)
         if "error" in answer:
             raise RemoteError(f"{what}: {answer['error']}")
         return answer["result"]
+
+    def _gone(self, what: str) -> RemoteError:
+        return RemoteError(f"{what}: nobody is there any more\n{self._last_words()}")
 
     def _last_words(self) -> str:
         """End the agent; return what there is to read of its end."""
