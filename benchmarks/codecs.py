@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mkfs_erofs_py.compress import Encoder, decompress, decompress_into, make_encoder, window_of
+from mkfs_erofs_py.compress import Encoder, decoder, decompress, make_encoder, window_of
 
 BLOCK = 4096
 REACH = 1 << 20  # how much of a file a fill is offered
@@ -127,9 +127,10 @@ def decode(spec: str, cluster: int, streams: list[tuple[bytes, int]]) -> None:
     total = sum(size for _, size in streams)
 
     def into(part: list[tuple[bytes, int]]) -> None:
-        buffer = memoryview(bytearray(max(size for _, size in part)))
+        buffer = ctypes.create_string_buffer(max(size for _, size in part))
+        decode, address = decoder(algorithm, window), ctypes.addressof(buffer)
         for stream, size in part:
-            decompress_into(algorithm, stream, buffer[:size], window=window)
+            decode(stream, address, size, False)
 
     def fresh(part: list[tuple[bytes, int]]) -> None:
         for stream, size in part:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable
 from ctypes import c_ssize_t, c_void_p, py_object
 
@@ -20,17 +21,25 @@ from .spec import CompressorSpec, parse_compressor
 
 __all__ = [
     "CompressorSpec",
+    "Decoder",
     "Encoder",
+    "decoder",
     "decompress",
-    "decompress_into",
     "make_encoder",
     "parse_compressor",
     "strip_padding",
     "window_of",
 ]
 
-# algorithm -> its decoder and the longest window the format lets an image declare
-_DECODERS: dict[int, tuple[Callable[[bytes, int, int, bool, int], None], int]] = {
+Decoder = Callable[[bytes, int, int, bool], None]
+"""Decodes ``(stream, address, size, partial)``: one stream, without padding, to ``size`` bytes of the caller's memory
+at ``address``. The stream must end with its data and decode to ``size`` bytes, unless ``partial``: then it may go on
+after them. Raises CorruptError for every stream that breaks these rules; the memory then holds anything.
+Any number of threads may call it at once; the interpreter's lock is released within.
+"""
+
+# algorithm -> its decoder, which takes the window first, and the longest window the format lets an image declare
+_DECODERS: dict[int, tuple[Callable[[int, bytes, int, int, bool], None], int]] = {
     Algorithm.LZ4: (lz4.decompress_to, lz4.MAX_DISTANCE),
     Algorithm.LZMA: (microlzma.decompress_to, microlzma.MAX_WINDOW),
     Algorithm.DEFLATE: (deflate.decompress_to, deflate.MAX_WINDOW),
@@ -68,6 +77,19 @@ def make_encoder(spec: CompressorSpec | str, *, max_pcluster: int, block_size: i
     return microlzma.MicroLzmaEncoder(level, window, lc=spec.lc, lp=spec.lp, pb=spec.pb)
 
 
+def decoder(algorithm: int, window: int | None = None) -> Decoder:
+    """Return the decoder of an algorithm, for streams of images whose record declares ``window`` (see ``window_of``).
+
+    A stream that needs more is refused where the decoder can tell, as kernels do. Raises UnsupportedError for an
+    unknown algorithm.
+    """
+    try:
+        decode, most = _DECODERS[algorithm]
+    except KeyError:
+        raise UnsupportedError(f"unknown compression algorithm {algorithm}") from None
+    return functools.partial(decode, window or most)
+
+
 def decompress(
     algorithm: int,
     data: bytes | bytearray | memoryview,
@@ -76,51 +98,13 @@ def decompress(
     partial: bool = False,
     window: int | None = None,
 ) -> bytes:
-    """Decode one stream, padding already stripped, to exactly ``size`` bytes.
+    """Decode one stream to exactly ``size`` bytes, which must be bounded by the caller: they are allocated.
 
-    The stream must end with ``data`` and decode to ``size`` bytes, unless ``partial``: then it may
-    go on after them. ``window`` is what the superblock's record declares (see ``window_of``);
-    a stream that needs more is refused where the decoder can tell, as kernels do.
-    ``size`` must be bounded by the caller: it is allocated. May run in many threads at once, with
-    the interpreter's lock released. Raises CorruptError for every stream that breaks these rules
-    and UnsupportedError for an unknown algorithm.
+    As a ``Decoder`` does; it also refuses what no extent may hold.
     """
-    out = _new_bytes(None, size)
-    _decompress_to(algorithm, data, _address_of_bytes(out), size, partial, window)
-    result: bytes = out
-    return result
-
-
-def decompress_into(
-    algorithm: int,
-    data: bytes | bytearray | memoryview,
-    out: bytearray | memoryview,
-    *,
-    partial: bool = False,
-    window: int | None = None,
-) -> None:
-    """Decode as ``decompress``, filling the writable and contiguous ``out``.
-
-    After an error ``out`` holds anything.
-    """
-    size = len(out)
-    # ctypes needs a byte to take the address of
-    cell = ctypes.c_char.from_buffer(out) if size else ctypes.c_char()
-    _decompress_to(algorithm, data, ctypes.addressof(cell), size, partial, window)
-
-
-def _decompress_to(
-    algorithm: int,
-    data: bytes | bytearray | memoryview,
-    address: int,
-    size: int,
-    partial: bool,
-    window: int | None,
-) -> None:
-    try:
-        decode, most = _DECODERS[algorithm]
-    except KeyError:
-        raise UnsupportedError(f"unknown compression algorithm {algorithm}") from None
     if len(data) > MAX_ENCODED or size > MAX_DECODED:
         raise CorruptError(f"{len(data)} compressed bytes for {size} exceed what an extent may hold")
-    decode(data if isinstance(data, bytes) else bytes(data), address, size, partial, window or most)
+    out = _new_bytes(None, size)
+    decoder(algorithm, window)(bytes(data), _address_of_bytes(out), size, partial)
+    result: bytes = out
+    return result

@@ -118,8 +118,8 @@ def _end(deflate_end: Callable[[int], int], stream: _Stream) -> None:
     deflate_end(ctypes.addressof(stream))
 
 
-def decompress_to(data: bytes, dst: int, size: int, partial: bool, window: int) -> None:
-    """Decode the stream ``data`` to ``size`` bytes at ``dst``; see ``decompress`` of this package."""
+def decompress_to(window: int, data: bytes, dst: int, size: int, partial: bool) -> None:
+    """Decode the stream ``data`` to ``size`` bytes at ``dst``; see ``Decoder`` of this package."""
     del window  # decoded in one go, every distance lies within the output
     stream = zlib.decompressobj(-15)
     try:

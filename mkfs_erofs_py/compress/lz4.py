@@ -125,8 +125,8 @@ class Lz4HcEncoder:
         return produced
 
 
-def decompress_to(data: bytes, dst: int, size: int, partial: bool, window: int) -> None:
-    """Decode the block ``data`` to ``size`` bytes at ``dst``; see ``decompress`` of this package.
+def decompress_to(window: int, data: bytes, dst: int, size: int, partial: bool) -> None:
+    """Decode the block ``data`` to ``size`` bytes at ``dst``; see ``Decoder`` of this package.
 
     ``window`` need not be checked: the format has no longer distances than 65535, and kernels since
     7.3 ignore a smaller declaration.

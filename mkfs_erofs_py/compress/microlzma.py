@@ -133,8 +133,8 @@ def _end(lzma_end: Callable[[int], None], stream: _Stream) -> None:
     lzma_end(ctypes.addressof(stream))
 
 
-def decompress_to(data: bytes, dst: int, size: int, partial: bool, window: int) -> None:
-    """Decode the stream ``data`` to ``size`` bytes at ``dst``; see ``decompress`` of this package.
+def decompress_to(window: int, data: bytes, dst: int, size: int, partial: bool) -> None:
+    """Decode the stream ``data`` to ``size`` bytes at ``dst``; see ``Decoder`` of this package.
 
     A stream does not tell its length: told one that is a byte or so off, it may well decode to that.
     Deliberately lenient: liblzma may let a stream end in a marker, which kernels refuse.

@@ -128,8 +128,8 @@ def frame_window(data: bytes) -> int:
     return base + (base >> 3) * (data[5] & 7)
 
 
-def decompress_to(data: bytes, dst: int, size: int, partial: bool, window: int) -> None:
-    """Decode the one frame in ``data`` to ``size`` bytes at ``dst``; see ``decompress`` of this package."""
+def decompress_to(window: int, data: bytes, dst: int, size: int, partial: bool) -> None:
+    """Decode the one frame in ``data`` to ``size`` bytes at ``dst``; see ``Decoder`` of this package."""
     if frame_window(data) > window:
         raise CorruptError(f"Zstandard frame needs a window of {frame_window(data)} bytes, {window} declared")
     library, decoder = _library(), _decoder()

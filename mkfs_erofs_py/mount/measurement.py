@@ -8,7 +8,6 @@ read of which shared inode, which is what a cache for these two alone would hold
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -21,12 +20,6 @@ from .saving import Answer, Saving
 from .vfs import Vfs
 
 __all__ = ["Range", "measure", "parse_ranges"]
-
-THREADS = 2
-"""Readers at once; decompression runs beside Python. More gained nothing on two cores."""
-
-BATCH = 64
-"""Files handed to a reader at a time, so that handing over costs little beside reading."""
 
 WINDOW = 64 << 20
 """Bytes of a file looked at, and so pinned, at a time."""
@@ -184,31 +177,26 @@ def _named(images: Sequence[tuple[str, Image]], ranges: Sequence[Range]) -> list
 def _read(
     vfs: Vfs, images: Sequence[tuple[str, Image]], files: Sequence[Sequence[_File]], whole: bool
 ) -> list[list[CachedFile]]:
-    """Mount ``images``, open ``files`` in their order, then read them by several threads."""
+    """Mount ``images`` and open ``files`` in their order, then read them.
+
+    One after the other: threads would take turns at Python's lock between any two small clusters. Two took a third
+    longer than one for clusters of 4 KiB, and as long for those of 64 KiB.
+    """
     handles = []
-    work: list[tuple[str, _File, CachedFile]] = []
     for (name, image), chosen in zip(images, files, strict=True):
         mounted = vfs.mount(image, name)
-        opened = [mounted.open_known(file.inode, file.fingerprint) for file in chosen]
-        handles.append(opened)
-        work += [(name, file, handle) for file, handle in zip(chosen, opened, strict=True)]
-    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        batches = (work[at : at + BATCH] for at in range(0, len(work), BATCH))
-        for _ in pool.map(lambda batch: _read_batch(batch, whole), batches):
-            pass
+        handles.append([mounted.open_known(file.inode, file.fingerprint) for file in chosen])
+    for (name, _), chosen, opened in zip(images, files, handles, strict=True):
+        for file, handle in zip(chosen, opened, strict=True):
+            handle.advise(Advice.SEQUENTIAL if whole else Advice.RANDOM)
+            try:
+                file.pages = 0
+                for offset, length in file.ranges or ((0, handle.size),):
+                    file.pages |= _read_range(handle, offset, min(offset + length, handle.size))
+            except ImageError as error:
+                error.path = error.path or f"{name}:{printable(file.path)}"
+                raise
     return handles
-
-
-def _read_batch(batch: Sequence[tuple[str, _File, CachedFile]], whole: bool) -> None:
-    for name, file, handle in batch:
-        handle.advise(Advice.SEQUENTIAL if whole else Advice.RANDOM)
-        try:
-            file.pages = 0
-            for offset, length in file.ranges or ((0, handle.size),):
-                file.pages |= _read_range(handle, offset, min(offset + length, handle.size))
-        except ImageError as error:
-            error.path = error.path or f"{name}:{printable(file.path)}"
-            raise
 
 
 def _read_range(handle: CachedFile, offset: int, end: int) -> int:

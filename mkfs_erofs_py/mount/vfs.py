@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 from ..errors import UsageError
 from ..ondisk.constants import Compat
 from ..ondisk.inode import file_type
-from ..pagecache import CachedFile, Counters, PageCache, Tenant
+from ..pagecache import PAGE, CachedFile, Counters, PageCache, Tenant, page_round
 from ..read import Image, Inode
 
 __all__ = ["Entry", "FileSystemFacts", "ImageFetcher", "MountedImage", "Vfs"]
@@ -53,6 +53,7 @@ class Entry(NamedTuple):
     name: bytes
     mode: int
     number: int
+    nid: int
 
 
 _FORMATS: dict[int, int] = {
@@ -100,6 +101,14 @@ class MountedImage:
             inode.is_compressed if self._kernel_rules else None,
         )
 
+    def read_around(self, inode: Inode, offset: int, buffer: memoryview) -> int:
+        """Read part of a regular file without the cache -> bytes written.
+
+        Raises ``UnreadableError`` once the image is unmounted, ``ImageError``.
+        """
+        self._tenant.pass_by(page_round(max(min(len(buffer), inode.size - offset), 0)) // PAGE)
+        return self.image.preadinto(inode, buffer, offset)
+
     def lookup(self, path: bytes) -> Inode:
         """Return the inode at a path from the image's root; a symbolic link at its end is not followed.
 
@@ -110,11 +119,15 @@ class MountedImage:
     def entries(self, inode: Inode) -> Iterator[Entry]:
         """Yield a folder's entries in byte order, ``.`` and ``..`` among them. Raises ``ImageError``."""
         for entry in self.image.readdir(inode):
-            yield Entry(entry.name, _FORMATS.get(entry.type, 0), self.number_of(entry.nid))
+            yield Entry(entry.name, _FORMATS.get(entry.type, 0), self.number_of(entry.nid), entry.nid)
 
     def number_of(self, nid: int) -> int:
         """Return the inode number that is shown: unique among all images of the Vfs, and never 0."""
         return self._number << 53 | (nid >> 63) << 52 | nid & (1 << 52) - 1
+
+    def inode(self, nid: int) -> Inode:
+        """Return the inode that an entry leads to. Raises ``ImageError``."""
+        return self.image.inode(nid)
 
     def attributes(self, inode: Inode) -> os.stat_result:
         """Return what ``stat`` shows; ``st_ino`` is the nid, see :meth:`number_of`."""

@@ -207,37 +207,44 @@ def unpack_packs(data: bytes | memoryview, low_bits: int, entries: int, big: boo
     """
     size = entries * (4 if entries == 2 else 2)
     width = (size - 4) * 8 // entries
-    mask = (1 << low_bits) - 1
+    mask, kinds = (1 << low_bits) - 1, 3 << low_bits
+    nonhead = LCLUSTER_NONHEAD << low_bits
     shifts = range(0, width * entries, width)
-    out = []
+    last = shifts[-1]
+    data = bytes(data)
+    from_bytes = int.from_bytes
+    out: list[tuple[int, int, int]] = []
+    append = out.append
     for at in range(0, len(data) - size + 1, size):
-        vector = int.from_bytes(data[at : at + size - 4], "little")
-        block = int.from_bytes(data[at + size - 4 : at + size], "little")
+        end = at + size
+        vector = from_bytes(data[at : end - 4], "little")
+        block = from_bytes(data[end - 4 : end], "little")
         if not big:
             block += 1
-        d0 = d1 = 0
+        d0 = 0
         pending = False  # a head whose blocks are not yet counted
         for shift in shifts:
             value = vector >> shift
-            low, kind = value & mask, value >> low_bits & 3
-            if kind != LCLUSTER_NONHEAD:
+            low = value & mask
+            kind = value & kinds
+            if kind != nonhead:
                 if pending:
                     block += 1
-                out.append((kind, low, block))
+                append((kind >> low_bits, low, block))
                 pending = True
                 d0 = 0
-                continue
-            if low & D0_CBLKCNT:
+            elif low & D0_CBLKCNT:
                 if big:
                     block += low & ~D0_CBLKCNT
                     pending = False
-                d0, out_low = 1, low
-            elif shift == shifts[-1]:
-                # One more than the greatest distance would read as a block count; any head further back will do.
-                d0, d1, out_low = d0 + 1, low, min(d0 + 1, DELTA_MAX)
+                d0 = 1
+                append((LCLUSTER_NONHEAD, low, 0))
+            elif shift != last:
+                d0 = low
+                append((LCLUSTER_NONHEAD, low, 0))
             else:
-                d0 = out_low = low
-            out.append((kind, out_low, d1))
+                # One more than the greatest distance would read as a block count; any head further back will do.
+                append((LCLUSTER_NONHEAD, min(d0 + 1, DELTA_MAX), low))
     return out
 
 

@@ -67,6 +67,13 @@ class Tenant:
         """
         return CachedFile(self._cache, self._cache.map_file(self, ident, fetcher, fingerprint, kind))
 
+    def pass_by(self, pages: int) -> None:
+        """Count pages that are read without the cache: a reader's own decision, if nobody would share them.
+
+        Raises :class:`~mkfs_erofs_py.errors.UnreadableError` if this image is detached.
+        """
+        self._cache.count_bypass(self, pages)
+
     def counters(self) -> Counters:
         """Return what was done through this image and what of it is resident."""
         return self._cache.counters(self)
@@ -397,10 +404,14 @@ class PageCache:
 
     def bypass(self, user: User, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer`` around the cache, with the file's own content whatever its fingerprint says."""
-        with self._lock:
-            self._check_attached(user.tenant)
-            self._count(user.tenant, bypasses=-(-len(buffer) // PAGE))
+        self.count_bypass(user.tenant, -(-len(buffer) // PAGE))
         self.fetch_around(user, offset, buffer)
+
+    def count_bypass(self, tenant: Tenant, pages: int) -> None:
+        """Count pages that an image's reader gets without the cache; refuse if the image is detached."""
+        with self._lock:
+            self._check_attached(tenant)
+            self._count(tenant, bypasses=pages)
 
     def _demote(self, user: User) -> None:
         """Give a file that was caught lying an inode of its own."""

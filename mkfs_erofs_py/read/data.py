@@ -6,14 +6,15 @@ reads anywhere and keeps what it decoded in one cache of bounded size that all f
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from ..compress import decompress, window_of
+from ..compress import Decoder, decoder, decompress, window_of
 from ..errors import CorruptError, ImageError, OutOfBoundsError, UsageError
 from ..io import Buffer
 from ..ondisk.constants import Layout
@@ -35,10 +36,16 @@ CACHE_BYTES = 32 << 20
 MAX_READ = 1 << 31
 #: Longest view that `DataReader.pieces` hands out of data stored as it is.
 _PIECE = 1 << 20
+#: Walks through files that wait to be gone on with: files that are read front to back at the same time.
+_MOST_WALKS = 16
 #: Extents kept of an inode that is read at random all the time (packed inode, metabox): some 16 MiB.
 _KEPT_EXTENTS = 100_000
 
+#: Kinds below it are compressed. A plain number: it is compared with hundreds of times a megabyte.
+_STORED = int(Kind.HOLE)
+
 _Key = tuple[int, int, int, int]
+_Walk = tuple[Iterator[Extent], Extent | None]
 
 
 class _Cache:
@@ -68,13 +75,39 @@ class _Cache:
                 self._used -= len(old)
 
 
+class _Walks:
+    """Walks along files' extents that stopped where a read ended, so that the next read need not search its place.
+
+    By inode and byte; each with the extent it stopped in, if that goes on. Every method is atomic, and a walk that was
+    taken is nobody else's: two threads that read on from the same byte do not share one, the second begins anew.
+    """
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[tuple[int, int], _Walk] = OrderedDict()
+
+    def take(self, nid: int, pos: int) -> _Walk | None:
+        return self._held.pop((nid, pos), None)
+
+    def keep(self, nid: int, pos: int, walk: _Walk) -> None:
+        self._held[nid, pos] = walk
+        if len(self._held) > _MOST_WALKS:
+            try:
+                self._held.popitem(last=False)
+            except KeyError:  # others have taken them all meanwhile
+                pass
+
+
 class DataReader:
     """Reads the data of any inode of one volume; any number of threads at once."""
 
     def __init__(self, volume: Volume, cache_bytes: int = CACHE_BYTES) -> None:
         self._volume = volume
         self._cache = _Cache(cache_bytes)
+        self._walks = _Walks()
         self._windows = {int(record.algorithm): window_of(record) for record in volume.records}
+        self._decoders: dict[int, Decoder] = {
+            algorithm: decoder(algorithm, self._windows.get(algorithm)) for algorithm in volume.algorithms
+        }
         #: Reads the packed inode; set by `Image` where there is one.
         self.packed: InodeReader | None = None
 
@@ -123,7 +156,7 @@ class DataReader:
         """
         for extent in self.extents(inode, pos):
             start, length, kind, _, _, _, _ = extent
-            if kind < Kind.HOLE:
+            if kind < _STORED:
                 data: Buffer = self.decode(extent)
                 if pos > start:
                     yield pos, data[pos - start :]
@@ -153,14 +186,38 @@ class DataReader:
         return _join(self._parts(self.extents(inode, offset), offset, stop))
 
     def preadinto(self, inode: Inode, buffer: memoryview, offset: int) -> int:
-        """Like `pread`, into ``buffer`` -> bytes written; spares joining what was decoded piece by piece."""
+        """Like `pread`, into ``buffer`` (contiguous, writable) -> bytes written.
+
+        What lies in it as a whole is decoded in place. A read that begins where one before ended goes on with its walk
+        through the extents: of a file that is read front to back, the index is read once.
+        """
         stop = min(offset + len(buffer), inode.size)
-        at = 0
-        if stop > offset:
-            for part in self._parts(self.extents(inode, offset), offset, stop):
-                buffer[at : at + len(part)] = part
-                at += len(part)
-        return at
+        if stop <= offset:
+            return 0
+        walk = self._walks.take(inode.nid, offset)
+        extents, held = walk or (self.extents(inode, offset), None)
+        memory = ctypes.c_char.from_buffer(buffer)  # keeps the buffer where it is
+        base = ctypes.addressof(memory) - offset
+        decoders, stream = self._decoders, self._stream
+        at = offset
+        for extent in chain(() if held is None else (held,), extents):
+            start, length, kind, _, address, _, _ = extent
+            end = start + length
+            if kind < _STORED and start >= offset and end <= stop:
+                data, partial = stream(extent)
+                try:
+                    decoders[kind](data, base + start, length, partial)
+                except ImageError as error:
+                    raise type(error)(error.what, address) from error
+            else:
+                low, high = max(start, offset), min(end, stop)
+                buffer[low - offset : high - offset] = self._part(extent, low - start, high - start)
+            at = end
+            if end >= stop:
+                if stop < inode.size:
+                    self._walks.keep(inode.nid, stop, (extents, extent if end > stop else None))
+                break
+        return min(at, stop) - offset
 
     def _parts(self, extents: Iterator[Extent], offset: int, stop: int) -> list[Buffer]:
         parts = []
@@ -174,7 +231,7 @@ class DataReader:
     def _part(self, extent: Extent, low: int, high: int) -> Buffer:
         """Return bytes ``low`` to ``high`` of an extent."""
         _, length, kind, device, address, stored, _ = extent
-        if kind < Kind.HOLE:
+        if kind < _STORED:
             key = (device, address, stored, length)
             data = self._cache.get(key)
             if data is None:
@@ -206,24 +263,29 @@ class DataReader:
         Padding: zeros in front of the stream, fewer than a block of them; LZ4 images of before Linux 5.4 have
         them behind it instead. A stream must end where its cluster ends unless the extent is a partial reference.
         """
-        _, length, kind, device, address, stored, partial = extent
+        data, partial = self._stream(extent)
+        kind = extent.kind
+        try:
+            return decompress(kind, data, extent.length, partial=partial, window=self._windows.get(kind))
+        except ImageError as error:
+            raise type(error)(error.what, extent.address) from error
+
+    def _stream(self, extent: Extent) -> tuple[bytes, bool]:
+        """Return a compressed extent's stream without padding, and whether it may go on behind the extent's bytes."""
+        _, _, kind, device, address, stored, partial = extent
         volume = self._volume
         whole = volume.single
         if whole is not None and not device and address + stored <= len(whole):
             data = bytes(whole[address : address + stored])
         else:
             data = bytes(self._stored(device, address, stored))
-        if volume.padding_in_front or kind != Kind.LZ4:
-            if not data[0]:
-                data = data.lstrip(b"\0")
-                if stored - len(data) >= volume.block_size:
-                    raise CorruptError(f"cluster of {stored} bytes holds no stream in its first block", address)
-        else:
-            partial = True
-        try:
-            return decompress(kind, data, length, partial=partial, window=self._windows.get(kind))
-        except ImageError as error:
-            raise type(error)(error.what, address) from error
+        if not volume.padding_in_front and kind == Kind.LZ4:
+            return data, True
+        if not data[0]:
+            data = data.lstrip(b"\0")
+            if stored - len(data) >= volume.block_size:
+                raise CorruptError(f"cluster of {stored} bytes holds no stream in its first block", address)
+        return data, partial
 
 
 class InodeReader:

@@ -17,6 +17,7 @@ from ..ondisk.lcluster import (
     D0_CBLKCNT,
     HOLE_FLAG,
     LCLUSTER_HEAD1,
+    LCLUSTER_HEAD2,
     LCLUSTER_NONHEAD,
     LCLUSTER_PLAIN,
     PARTIAL_REF,
@@ -39,6 +40,7 @@ _Slot = tuple[int, int, int]
 #: Records in the first batch of a walk and in later ones (each batch is twice the one before).
 _FIRST_BATCH, _LAST_BATCH = 64, 8192
 _NO_BLOCKS = -1
+_NO_HEAD = -0x1_0000  # further back than any distance leads
 
 
 def map_header(volume: Volume, inode: Inode) -> tuple[MapHeader, int]:
@@ -184,51 +186,67 @@ class ClusterIndex:
             return
         bits, total = self._bits, self._total
         lsize = 1 << bits
-        lcn = self._first_head(pos)
+        block_bits = self._volume.block_bits
+        most = MAX_ENCODED >> block_bits
+        at = self._first_head(pos)
         batch = _FIRST_BATCH
-        head: _Slot | None = None
-        begin = head_lcn = blocks = 0
+        # The head of the extent that is open: what it says and where it stands, before all records if there is none.
+        word = begin = block = blocks = 0
+        head_lcn = _NO_HEAD
         big = False
-        while lcn < total:
-            first, slots = self._load(lcn, batch)
-            if first < lcn:
-                del slots[: lcn - first]
+        judged: dict[int, int] = {}  # the algorithms of heads without flags that were met
+        while at < total:
+            first, slots = self._load(at, batch)
+            if first < at:
+                del slots[: at - first]
             batch = min(batch * 2, _LAST_BATCH)
-            for slot in slots:
-                kind, low, d1 = slot
+            for lcn, (kind, low, extra) in enumerate(slots, at):
                 if kind & TYPE_MASK != LCLUSTER_NONHEAD:
                     if low >= lsize:
                         raise self._corrupt(lcn, f"begins at {low} of {lsize} bytes")
                     here = lcn << bits | low
-                    if head is not None:
-                        yield self._extent(head, begin, min(here, size), blocks)
+                    if head_lcn != _NO_HEAD:
+                        algorithm, length = judged.get(word), here - begin
+                        if algorithm is not None and here < size and length <= MAX_DECODED and 0 <= blocks <= most:
+                            # Nearly all extents are like this, and their index is what a long read waits for.
+                            yield Extent(begin, length, algorithm, 0, block << block_bits, (blocks or 1) << block_bits)
+                        else:
+                            extent = self._extent(word, block, begin, min(here, size), blocks)
+                            if word in (LCLUSTER_HEAD1, LCLUSTER_HEAD2) and here < size:
+                                judged[word] = extent.kind
+                            yield extent
                     elif low and not lcn:
                         raise self._corrupt(lcn, "has no head before it")
                     if here >= size:
                         return
-                    head, begin, head_lcn, blocks = slot, here, lcn, 0
+                    word, begin, head_lcn, block, blocks = kind, here, lcn, extra, 0
                     big = self._big1 if kind & TYPE_MASK == LCLUSTER_HEAD1 else self._big2
-                elif head is None:
-                    raise self._corrupt(lcn, "has no head before it")
-                elif low & D0_CBLKCNT:
+                    continue
+                if low & D0_CBLKCNT and head_lcn != _NO_HEAD:
                     # A tail fragment's head has no blocks, and mkfs.erofs says so by a count of 0.
                     blocks = low & ~D0_CBLKCNT or (_NO_BLOCKS if self._fragment else 0)
                     if not blocks or not big or lcn != head_lcn + 1:
                         raise self._corrupt(lcn, "holds a block count out of place")
-                elif not 0 < low <= lcn - head_lcn:
-                    raise self._corrupt(lcn, f"leads back by {low}, but its head is {lcn - head_lcn} before it")
-                elif big and lcn == head_lcn + 1:
-                    raise self._corrupt(lcn, "should hold a block count")
-                elif d1 > total - lcn:
-                    raise self._corrupt(lcn, f"leads on by {d1}, past the end")
-                elif (lcn << bits) - begin > MAX_DECODED:
+                elif low != lcn - head_lcn or extra or big:
+                    self._judge_distances(lcn, low, extra, head_lcn, big)
+                if (lcn << bits) - begin > MAX_DECODED:
                     raise self._corrupt(lcn, "belongs to an extent of more than 12 MiB")
-                lcn += 1
-        if head is not None:
-            yield self._extent(head, begin, size, blocks)
+            at += len(slots)
+        if head_lcn != _NO_HEAD:
+            yield self._extent(word, block, begin, size, blocks)
 
-    def _extent(self, head: _Slot, begin: int, end: int, blocks: int) -> Extent:
-        word, _, block = head
+    def _judge_distances(self, lcn: int, d0: int, d1: int, head_lcn: int, big: bool) -> None:
+        """Judge a record that is no head, in all but the length of the extent."""
+        if head_lcn == _NO_HEAD:
+            raise self._corrupt(lcn, "has no head before it")
+        if not 0 < d0 <= lcn - head_lcn:
+            raise self._corrupt(lcn, f"leads back by {d0}, but its head is {lcn - head_lcn} before it")
+        if big and lcn == head_lcn + 1:
+            raise self._corrupt(lcn, "should hold a block count")
+        if d1 > self._total - lcn:
+            raise self._corrupt(lcn, f"leads on by {d1}, past the end")
+
+    def _extent(self, word: int, block: int, begin: int, end: int, blocks: int) -> Extent:
         kind = word & TYPE_MASK
         length = end - begin
         if end == self._inode.size:

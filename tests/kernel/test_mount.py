@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from mkfs_erofs_py.mount.points import STATISTICS, mounts_at
 from mkfs_erofs_py.pagecache import page_round
 from mkfs_erofs_py.read import Image
 from tests.support.requirements import lacking
+from tests.support.sample import make_crowd
 from tests.support.trees import compare_trees
 
 pytestmark = pytest.mark.kernel
@@ -203,6 +205,54 @@ def test_a_damaged_file_is_an_error_and_the_rest_is_served(pair: list[Path], pla
         (place / "damaged.erofs" / "nothing").stat()
     with pytest.raises(FileNotFoundError):
         (place / "nothing").stat()
+
+
+@pytest.mark.usefixtures("fuse")
+def test_a_folder_of_many_names_is_listed_whole(tmp_path: Path, place: Path) -> None:
+    tree = tmp_path / "tree"
+    make_crowd(tree, 3_000)
+    build_image(tmp_path / "crowd.erofs", tree)
+    assert command("mount", "--backend=fuse", f"{tmp_path}/crowd.erofs={place}").returncode == 0
+    assert compare_trees(tree, place) == []
+    names = sorted(os.listdir(os.fsencode(tree / "many")))
+    # Two readers take turns: the kernel asks for parts of one listing and of the other.
+    with os.scandir(os.fsencode(place / "many")) as one, os.scandir(os.fsencode(place / "many")) as other:
+        pairs = list(zip(one, other, strict=True))
+    assert sorted(entry.name for entry, _ in pairs) == sorted(entry.name for _, entry in pairs) == names
+
+
+@pytest.mark.usefixtures("fuse")
+def test_a_damaged_inode_is_listed_and_the_rest_is_served(tmp_path: Path, place: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("bad", "good"):
+        (tree / name).write_text(name)
+    build_image(tmp_path / "image", tree, checksum=False)
+    data = bytearray((tmp_path / "image").read_bytes())
+    with Image.open(memoryview(bytes(data))) as opened:
+        bad = opened.lookup("/bad").offset
+    data[bad] = data[bad + 1] = 0xFF  # a layout that does not exist
+    (tmp_path / "image").write_bytes(data)
+    assert command("mount", "--backend=fuse", f"{tmp_path}/image={place}").returncode == 0
+    assert sorted(os.listdir(place)) == ["bad", "good"]
+    assert (place / "good").read_text() == "good"
+    with pytest.raises(OSError, match=r"\[Errno") as caught:
+        (place / "bad").stat()
+    assert caught.value.errno in (errno.EUCLEAN, errno.EOPNOTSUPP)
+
+
+@pytest.mark.usefixtures("fuse")
+def test_what_nobody_shares_is_left_to_the_kernels_cache(pair: list[Path], place: Path) -> None:
+    assert command("mount", "--backend=fuse", f"{pair[0]}={place}").returncode == 0
+    data = (place / "common").read_bytes()
+    total = json.loads(os.getxattr(place, STATISTICS))["total"]
+    assert (total["fills"], total["resident_bytes"]) == (0, 0)
+    assert total["bypasses"] == -(-len(data) // 4096)
+    with open(place / "common", "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
+        assert view[:] == data
+    assert json.loads(os.getxattr(place, STATISTICS))["total"] == total, "read once, the kernel has it"
+    with pytest.raises(OSError, match="Read-only"):
+        os.open(place / "common", os.O_RDWR)
 
 
 @pytest.mark.parametrize("backend", ["kernel", "fuse"])

@@ -11,10 +11,10 @@ import lz4.block
 import pytest
 import zstandard
 
-from mkfs_erofs_py.compress import decompress, decompress_into, make_encoder, strip_padding
+from mkfs_erofs_py.compress import decompress, make_encoder, strip_padding
 from mkfs_erofs_py.errors import CorruptError, UnsupportedError
 from mkfs_erofs_py.ondisk.constants import Algorithm
-from tests.support.codecs import encode
+from tests.support.codecs import decode_into, encode
 
 TEXT = b"".join(b"line %d of many, each a little different\n" % i for i in range(400))
 # Nothing repeats for 20,000 bytes: a decoder needs that much history.
@@ -85,7 +85,7 @@ def test_a_stream_that_goes_on_is_corrupt(name: str) -> None:
 def test_a_buffer_is_filled_and_nothing_around_it(name: str) -> None:
     algorithm, stream = STREAMS[name]
     buffer = bytearray(b"\xa5" * (len(TEXT) + 20))
-    decompress_into(algorithm, stream, memoryview(buffer)[10:-10])
+    decode_into(algorithm, stream, memoryview(buffer)[10:-10])
     assert bytes(buffer) == b"\xa5" * 10 + TEXT + b"\xa5" * 10
 
 
@@ -145,7 +145,7 @@ def test_lzma_properties_that_do_not_exist_are_refused(properties: int) -> None:
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_sizes_beyond_the_limits_of_an_extent_are_refused(algorithm: Algorithm) -> None:
     with pytest.raises(CorruptError, match="exceed"):
-        decompress_into(algorithm, bytes((1 << 20) + 1), bytearray(10))
+        decompress(algorithm, bytes((1 << 20) + 1), 10)
     with pytest.raises(CorruptError, match="exceed"):
         decompress(algorithm, b"x", (12 << 20) + 1)
 
