@@ -41,9 +41,10 @@ fuzz: $(VENV)/.installed-dev ## feed the reader mutated images until one does ha
 
 kernel-test: $(VENV)/.installed-dev ## boot a Debian kernel with page cache sharing, and let it judge our images
 	$(BIN)/python -m tests.kernel.harness.fetch
+	$(BIN)/python -m tests.support.reference
 	$(BIN)/python -m pytest tests/kernel --boot $(ARGS)
 
-kernel-bench: $(VENV)/.installed-dev ## measure on that kernel what sharing saves (ARGS= names systems; root, mmdebstrap)
+kernel-bench: $(VENV)/.installed-dev ## measure what sharing saves on that kernel and in user space (ARGS= names systems; as root)
 	$(BIN)/python -m tests.kernel.harness.fetch
 	$(BIN)/python -m benchmarks.kernel $(ARGS)
 

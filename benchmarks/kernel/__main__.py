@@ -7,15 +7,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
+import signal
 import sys
+from subprocess import CalledProcessError
 from typing import Any
 
 import mkfs_erofs_py
 from benchmarks.kernel import measure, report, rootfs
+from benchmarks.kernel.measure import UntrueError
 from benchmarks.kernel.systems import SYSTEMS
-from tests.kernel.harness.boot import GuestError
+from mkfs_erofs_py.errors import ErofsError
 from tests.kernel.harness.fetch import fetch
+from tests.kernel.harness.remote import RemoteError
 from tests.support.requirements import UnavailableError
+
+TOOLS = {
+    "mmdebstrap": "mmdebstrap",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "fusermount3": "fuse3",
+    "unshare": "util-linux",
+}
+"""Programs that are needed, and Debian's packages that have them."""
 
 
 def main() -> int:
@@ -26,13 +40,21 @@ def main() -> int:
     chosen = parser.parse_args()
     if unknown := set(chosen.systems) - set(SYSTEMS):
         parser.error(f"no such system: {', '.join(sorted(unknown))}")
+    if missing := [package for tool, package in TOOLS.items() if shutil.which(tool) is None]:
+        parser.error(f"packages are missing: apt install {' '.join(missing)}")
+    if os.geteuid() != 0:
+        parser.error("making root file systems and namespaces needs root")
+    # Whatever ends this, the context managers end what was started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     failed = 0
     for name in chosen.systems or SYSTEMS:
         try:
             _measure(name, chosen.table or list(report.TITLES))
-        except (UnavailableError, GuestError) as error:
+        except (UnavailableError, RemoteError, UntrueError, ErofsError, CalledProcessError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed = 1
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
     return failed
 
 
@@ -50,15 +72,20 @@ def _measure(name: str, tables: list[str]) -> None:
             results["systems"] = before["systems"]
     entry = results["systems"].setdefault(name, {})
     entry["versions"] = [rootfs.versions(tree, system) for tree in trees]
-    entry["predicted"] = measure.predicted(pair).as_dict()
     for table in tables:
         if table == "reading":
-            found = measure.reading(kernel, pair)
-            entry["pages"] = measure.reading(kernel, pair, measure.PAGES_ALONE).as_dict()
+            found = {
+                "kernel": measure.reading(kernel, pair),
+                "pages": measure.reading(kernel, pair, measure.PAGES_ALONE),
+                "userspace": measure.reading_in_user_space(pair),
+            }
         else:
-            found = measure.running(kernel, pair, system)
-        entry[table] = found.as_dict()
-        print(f"{name}, {table}: {found.without >> 20} MB, shared {found.with_ >> 20} MB ({found.reduction:.0%} less)")
+            found = {
+                "kernel": measure.running(kernel, pair, system),
+                "userspace": measure.running_in_user_space(pair, system),
+            }
+        entry[table] = {judge: memory.as_dict() for judge, memory in found.items()}
+        print(f"{name}, {table}: {', '.join(f'{judge} {memory}' for judge, memory in found.items())}", flush=True)
         results["systems"] = {known: results["systems"][known] for known in SYSTEMS if known in results["systems"]}
         report.write(results)
 

@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from benchmarks.kernel.systems import System
+from tests.kernel.harness.namespaces import OWN_PROCESSES
 from tests.support.debian import KEYRING, mirror
 from tests.support.requirements import CACHE, UnavailableError
 
@@ -46,23 +48,26 @@ def versions(tree: Path, system: System) -> str:
 def _make(tree: Path, packages: tuple[str, ...], sources: list[str], wheel: str | None) -> None:
     if tree.exists():
         return
-    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
-        raise UnavailableError("making root file systems needs root and mmdebstrap (apt install mmdebstrap)")
     HOME.mkdir(parents=True, exist_ok=True)
     making = tree.with_suffix(tree.suffix + ".making")
-    shutil.rmtree(making, ignore_errors=True)
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", RELEASE]
-    done = subprocess.run([*command, making, *sources], capture_output=True, text=True)
+    # Processes and mounts of its own: where it is interrupted, nothing is still mounted in what is deleted then.
+    command = [*OWN_PROCESSES, "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
+    try:
+        _run([*command, RELEASE, str(making), *sources], f"mmdebstrap failed for {tree.name}")
+        if wheel:
+            target = making / "usr/local/lib/python3.11/dist-packages"
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
+            _run([*command, "--python-version=3.11", f"--target={target}", wheel], f"{wheel} cannot be had")
+        # What downloading left behind is no part of the system.
+        for folder in ("var/cache/apt/archives", "var/lib/apt/lists"):
+            shutil.rmtree(making / folder, ignore_errors=True)
+        making.rename(tree)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _run(command: list[str], failure: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(command, env={**os.environ, "TMPDIR": folder}, capture_output=True, text=True)
     if done.returncode:
-        raise UnavailableError(f"mmdebstrap failed for {tree.name}: {done.stderr.strip()}")
-    if wheel:
-        target = making / "usr/local/lib/python3.11/dist-packages"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
-        command += ["--python-version=3.11", f"--target={target}", wheel]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise UnavailableError(f"{wheel} cannot be had: {done.stderr.strip()}")
-    # What downloading left behind is no part of the system.
-    for folder in ("var/cache/apt/archives", "var/lib/apt/lists"):
-        shutil.rmtree(making / folder, ignore_errors=True)
-    making.rename(tree)
+        raise UnavailableError(f"{failure}: {done.stderr.strip()}")

@@ -17,11 +17,15 @@ from ..mount.kernel import mount_all, obstacle
 from ..mount.points import STATISTICS, places
 from ..pagecache import PageCache
 from ..read import Image
+from .reading import print_json
 
 if TYPE_CHECKING:
     from ..mount.fuse import Daemon
 
 __all__ = ["command"]
+
+DOMAIN = "mkfs-erofs-py"
+"""Where images share unless another domain is named."""
 
 CLUSTERS = 4 << 20
 """Bytes of decoded clusters kept beside the page cache, per image: those that two fills have in common."""
@@ -38,23 +42,26 @@ CLUSTERS = 4 << 20
 )
 @click.option(
     "--domain",
-    default="mkfs-erofs-py",
-    show_default=True,
+    show_default=DOMAIN,
     metavar="ID",
     help="Files with equal fingerprints share page cache within a domain (the kernel's domain_id).",
 )
+@click.option("--no-share", is_flag=True, help="Share no page cache: each file of each image has pages of its own.")
 @click.option("--budget", default="256M", show_default=True, metavar="SIZE", help="FUSE: the most the cache may hold.")
 @click.option("--strict", is_flag=True, help="FUSE: check content against its fingerprint before it is shared.")
 @click.option("-f", "--foreground", is_flag=True, help="FUSE: stay in the foreground; SIGUSR1 prints the counters.")
 @click.option("--stats", is_flag=True, help="Print the counters of the FUSE mounts at the given folders, and end.")
+@click.option("--json", "as_json", is_flag=True, help="With --stats: as JSON.")
 def command(
     arguments: tuple[str, ...],
     backend: str,
-    domain: str,
+    domain: str | None,
+    no_share: bool,
     budget: str,
     strict: bool,
     foreground: bool,
     stats: bool,
+    as_json: bool,
 ) -> None:
     """Mount IMAGEs, each as a folder of its file's name in DIR, or at a MOUNTPOINT of its own.
 
@@ -64,8 +71,13 @@ def command(
     Fingerprints are believed unless --strict is given: mount images of one trusted source in one domain.
     """
     if stats:
-        _print_statistics(arguments)
+        _print_statistics(arguments, as_json)
         return
+    if as_json:
+        raise UsageError("--json is for --stats")
+    if no_share and (domain is not None or strict):
+        raise UsageError("--domain and --strict are about sharing: leave them out with --no-share")
+    domain = DOMAIN if domain is None else domain
     chosen = places(arguments)
     room = _size(budget)
     hindrance = obstacle() if backend != "fuse" else "not asked for"
@@ -75,10 +87,10 @@ def command(
         for place in chosen:
             with Image.open(place.image):
                 pass  # a clear word about a file that is no image, before anything is mounted
-        mount_all(chosen, domain, lambda text: click.echo(text, err=True))
+        mount_all(chosen, None if no_share else domain, lambda text: click.echo(text, err=True))
         return
     daemon_class = _load_fuse(f"; the kernel's driver cannot be used either: {hindrance}" if backend == "auto" else "")
-    with Vfs(PageCache(room, strict=strict, warn=_warn)) as vfs:
+    with Vfs(PageCache(room, strict=strict, warn=_warn), share=not no_share) as vfs:
         mounted = [
             (place, vfs.mount(Image.open(place.image, cache_bytes=CLUSTERS), place.image, domain.encode()))
             for place in chosen
@@ -153,16 +165,21 @@ def _in_background(daemon: Daemon) -> None:
 _READY = "ready"
 
 
-def _print_statistics(points: Sequence[str]) -> None:
+def _print_statistics(points: Sequence[str], as_json: bool) -> None:
     if not points:
         raise UsageError("--stats: name the folders where images are mounted through FUSE")
+    found = []
     for point in points:
         try:
             text = os.getxattr(point, STATISTICS).decode()
         except OSError as error:
             what = "no image is mounted through FUSE there" if error.errno in _NO_MOUNT else error.strerror
             raise MountError(point, what or str(error)) from error
-        click.echo(_statistics_text(text))
+        found.append(text)
+    if as_json:
+        print_json({"mount_point": point, **json.loads(text)} for point, text in zip(points, found, strict=True))
+    else:
+        click.echo("\n".join(map(_statistics_text, found)))
 
 
 _NO_MOUNT = (errno.ENODATA, errno.ENOTSUP, errno.EPERM)

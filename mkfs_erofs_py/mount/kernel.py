@@ -43,16 +43,16 @@ def _registered() -> bool:
         return any(line.split()[-1:] == ["erofs"] for line in lines)
 
 
-def mount_all(places: Sequence[Place], domain: str, say: Callable[[str], None] = lambda _: None) -> None:
+def mount_all(places: Sequence[Place], domain: str | None, say: Callable[[str], None] = lambda _: None) -> None:
     """Mount all images, or none: what was mounted before a failure is unmounted again.
 
-    ``domain`` is the kernel's ``domain_id``, within which images share. Images that go into one folder
-    get a small file system of their own there, to hold their folders: ``umount -R`` undoes it all.
-    ``say`` is told, in a line each, which images are mounted without sharing, and why.
+    ``domain`` is the kernel's ``domain_id``, within which images share; with ``None`` they do not.
+    Images that go into one folder get a small file system of their own there, to hold their folders:
+    ``umount -R`` undoes it all. ``say`` is told, in a line each, which images are mounted without sharing, and why.
 
     Raises :class:`~mkfs_erofs_py.errors.MountError`, ``UsageError`` for a domain that cannot be passed on.
     """
-    if not domain or any(character in domain for character in ",\\\n"):
+    if domain is not None and (not domain or any(character in domain for character in ",\\\n")):
         raise UsageError(f"--domain {domain!r}: a name without commas and backslashes, not empty")
     hindrance = obstacle()
     if hindrance is not None:
@@ -75,7 +75,10 @@ def mount_all(places: Sequence[Place], domain: str, say: Callable[[str], None] =
         raise
 
 
-def _mount_image(image: str, point: str, domain: str, say: Callable[[str], None]) -> None:
+def _mount_image(image: str, point: str, domain: str | None, say: Callable[[str], None]) -> None:
+    if domain is None:
+        _mount(image, *_arguments(image, point, ""))
+        return
     with Image.open(image) as opened:
         announced = bool(opened.superblock.compat & Compat.ISHARE_XATTRS)
     without = None

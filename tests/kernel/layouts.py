@@ -22,17 +22,19 @@ INDEXES: dict[str, dict[str, Any]] = {
     "extents": {"encoded_extents": True},
 }
 
-COMPRESSORS = ("lz4", "lz4hc", "lz4hc,12", "zstd", "zstd,level=19")
+COMPRESSORS = ("lz4hc", "zstd", "deflate", "lzma")
+
+LEVELS = ("lz4", "lz4hc,12", "zstd,level=19", "deflate,level=9", "lzma,level=6")
 
 CLUSTERS = (4096, 12288, 65536, 1 << 20)
 
 
 def _layouts() -> dict[str, Layout]:
     found = {"default": Layout({}), "plain": Layout({"compressor": None})}
-    for compressor in COMPRESSORS:
+    for compressor in (*COMPRESSORS, *LEVELS):
         found[compressor] = Layout({"compressor": compressor})
     for index, options in INDEXES.items():
-        for compressor in ("lz4hc", "zstd"):
+        for compressor in COMPRESSORS:
             for cluster in CLUSTERS:
                 name = f"{compressor} {index} {cluster}"
                 found[name] = Layout({"compressor": compressor, "pcluster": cluster, **options})

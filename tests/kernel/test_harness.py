@@ -1,9 +1,12 @@
-"""The kernel tests' own instruments see a difference where there is one."""
+"""The kernel tests' own instruments see a difference where there is one, and say what they lack."""
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 from tests.kernel.conftest import Build, Judge, Source
 from tests.kernel.harness.fetch import NAME
+from tests.support.requirements import ROOT
 from tests.support.trees import snapshot
 
 pytestmark = pytest.mark.kernel
@@ -51,3 +55,40 @@ def test_mounting_what_is_no_image_fails(judge: Judge, share: Path) -> None:
 )
 def test_kernels_with_sharing_are_known_by_name(package: str, wanted: bool) -> None:
     assert bool(re.fullmatch(NAME, package)) == wanted
+
+
+def run(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run Python in a process of its own -> its status, and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+A_BOOTING_TEST = ("pytest", "-q", "tests/kernel/test_sharing.py", "-k", "two_equal_files")
+
+
+def test_without_being_asked_to_boot_tests_skip_and_say_so() -> None:
+    status, said = run(*A_BOOTING_TEST)
+    assert (status, "1 skipped" in said) == (0, True)
+    assert "boots a Debian kernel under QEMU: `make kernel-test` does that" in said
+
+
+def test_without_a_kernel_they_fail_with_the_reason(tmp_path: Path) -> None:
+    nowhere = {"MKFS_EROFS_PY_CACHE": str(tmp_path), "DEBIAN_MIRROR": "file:///nowhere"}
+    status, said = run("tests.kernel.harness.fetch", **nowhere)
+    assert (status, said.count("kernel: ")) == (1, 1)
+    reason = said.splitlines()[0].removeprefix("kernel: ")
+    status, said = run(*A_BOOTING_TEST, "--boot", **nowhere)
+    assert status == 1
+    assert f"no kernel to judge with: {reason}" in said
+
+
+def test_without_qemu_they_fail_with_the_reason(tmp_path: Path) -> None:
+    for file in ("usr/lib/modules/7.9/vmlinuz", "bin/busybox"):
+        path = tmp_path / "kernel/root" / file
+        path.parent.mkdir(parents=True)
+        path.touch()
+    status, said = run(*A_BOOTING_TEST, "--boot", MKFS_EROFS_PY_CACHE=str(tmp_path), PATH="")
+    assert status == 1
+    assert "no kernel to judge with: qemu-system-x86_64 is missing: install qemu-system-x86" in said

@@ -10,6 +10,7 @@ import pytest
 from mkfs_erofs_py.build.kernel import Kernel
 from tests.kernel.conftest import Build, Judge, Source
 from tests.kernel.harness.mapping import PAGE
+from tests.kernel.harness.remote import RemoteError
 from tests.kernel.layouts import LAYOUTS, Layout
 
 pytestmark = pytest.mark.kernel
@@ -35,3 +36,13 @@ def test_a_kernel_shows_the_source(
     # Only the guest's log is ours alone; and the kernel warns of its own fault with small blocks (docs/kernel.md).
     if judge.shares and layout.options.get("block_size", PAGE) >= PAGE:
         assert judge.call("kernel_complaints")[len(before) :] == []
+
+
+@pytest.mark.parametrize("block", [2 * PAGE, 16 * PAGE])
+def test_blocks_larger_than_a_page_are_refused(
+    block: int, judge: Judge, sources: Callable[[str], Source], build: Build
+) -> None:
+    """No kernel mounts them so far: as docs/kernel.md says, ``fsck.erofs`` and our reader judge them instead."""
+    built = build(sources("everything").tree, block_size=block)
+    with pytest.raises((OSError, RemoteError), match="blk"):
+        judge.call("mount", image=built.image)

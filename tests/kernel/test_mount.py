@@ -19,6 +19,7 @@ import pytest
 from mkfs_erofs_py.build import build_image
 from mkfs_erofs_py.mount.kernel import obstacle
 from mkfs_erofs_py.mount.points import STATISTICS, mounts_at
+from mkfs_erofs_py.pagecache import page_round
 from mkfs_erofs_py.read import Image
 from tests.support.requirements import lacking
 from tests.support.sample import make_crowd
@@ -138,9 +139,32 @@ def test_fuse_mounts_share_and_outlive_each_other(pair: list[Path], place: Path)
     shown = command("mount", "--stats", points[1])
     assert shown.returncode == 0
     assert f"process {statistics['pid']}" in shown.stdout
+    (facts,) = json.loads(command("mount", "--stats", "--json", points[1]).stdout)
+    assert facts.pop("mount_point") == str(points[1])
+    assert facts.keys() == statistics.keys()
     assert STATISTICS not in os.listxattr(points[1])
     subprocess.run(["umount", points[1]], check=True)
     gone(statistics["pid"])
+
+
+@pytest.mark.usefixtures("fuse")
+@pytest.mark.parametrize("options", [[], ["--no-share"]], ids=["shared", "not shared"])
+def test_fuse_shares_unless_told_not_to(pair: list[Path], place: Path, options: list[str]) -> None:
+    assert command("mount", "--backend=fuse", *options, *pair, place).returncode == 0
+    one, two = (len((place / image.name / "common").read_bytes()) for image in pair)
+    (facts,) = json.loads(command("mount", "--stats", "--json", place).stdout)
+    held = page_round(one)
+    assert one == two
+    assert facts["total"]["resident_bytes"] == (2 * held if options else held)
+    assert facts["total"]["shared_bytes"] == (0 if options else held)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_the_kernel_shares_unless_told_not_to(pair: list[Path], place: Path) -> None:
+    done = command("mount", "--backend=kernel", "--no-share", *pair, place)
+    assert (done.returncode, done.stderr) == (0, "")  # not a word about sharing, which nobody asked for
+    assert "inode_share" not in Path("/proc/mounts").read_text()
+    assert (place / "two.erofs" / "own").read_text() == "two"
 
 
 @pytest.mark.usefixtures("fuse")
@@ -317,6 +341,9 @@ def test_auto_uses_what_there_is(pair: list[Path], place: Path) -> None:
         (["--budget=lots", "IMAGE", "DIR"], 2, "--budget lots"),
         (["--budget=1", "IMAGE", "DIR"], 2, "cannot hold a page"),
         (["--stats"], 2, "name the folders"),
+        (["--json", "IMAGE", "DIR"], 2, "--json is for --stats"),
+        (["--no-share", "--domain=x", "IMAGE", "DIR"], 2, "leave them out with --no-share"),
+        (["--no-share", "--strict", "IMAGE", "DIR"], 2, "leave them out with --no-share"),
         (["--stats", "DIR"], 1, "no image is mounted through FUSE there"),
         (["/etc/passwd", "DIR"], 1, "not an EROFS image"),
     ],

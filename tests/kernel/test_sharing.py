@@ -8,13 +8,13 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kernel.conftest import Build
+from tests.kernel.conftest import Build, Source
 from tests.kernel.harness.boot import Guest
 from tests.support import reference
 
@@ -72,6 +72,9 @@ class Stage:
         cached, pages = self._guest.call("cached_pages", path=f"{point}/{name}")
         return float(cached / pages)
 
+    def differences(self, point: str, source: Source) -> list[str]:
+        return list(self._guest.call("examine", point=point, expected=str(source.snapshot)))
+
     def memory(self) -> int:
         return int(self._guest.call("meminfo")["Cached"])
 
@@ -117,6 +120,22 @@ def test_images_share_across_compressors(stage: Stage) -> None:
     assert shared(
         stage, stage.mount(tree, compressor="lz4"), stage.mount(tree, compressor="zstd", encoded_extents=True)
     )
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["compressed", "plain"])
+def test_what_is_shared_is_what_each_source_holds(stage: Stage, sources: Callable[[str], Source], plain: bool) -> None:
+    """Images of all kinds of files, laid out unlike each other: whoever fills the pages, all see their own."""
+    source = sources("everything")
+    layouts: list[dict[str, Any]] = [
+        {"compressor": None if plain else "lz4", "inline_data": not plain},
+        {"compressor": None if plain else "zstd", "encoded_extents": True},
+    ]
+    first, second = (stage.mount(source.tree, **options) for options in layouts)
+    stage.cold()
+    assert stage.differences(first, source) == []
+    assert stage.differences(second, source) == []
+    stage.unmount(first)
+    assert stage.differences(second, source) == []
 
 
 def test_two_equal_files_of_one_image_share(stage: Stage) -> None:

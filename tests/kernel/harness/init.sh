@@ -23,9 +23,8 @@ mount -t tmpfs tmp /root/run
 mkdir -p "/root$agent_share"
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=none share "/root$agent_share"
 echo "file systems are mounted"
-ip link set lo up
 cd /root
 chroot /root /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
-    PYTHONPATH="$agent_code" PYTHONDONTWRITEBYTECODE=1 "$agent_python" -S -m tests.kernel.harness.agent
+    PYTHONPATH="$agent_code" PYTHONDONTWRITEBYTECODE=1 "$agent_python" -S -m tests.kernel.harness.agent <>dev/ttyS1
 echo "the agent ended with status $?"
 poweroff -f

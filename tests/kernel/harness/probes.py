@@ -1,15 +1,21 @@
 """What the tests ask of a kernel; runs inside the guest, and on the host for the host's own kernel.
 
-Standard library alone, arguments and results are JSON: paths are text with surrogate escapes.
+Standard library alone (but for the FUSE mounts, which are this project's), arguments and results are JSON:
+paths are text with surrogate escapes.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tests.kernel.harness.examine import examine_files
 from tests.kernel.harness.mapping import PAGE, resident
@@ -20,10 +26,13 @@ __all__ = [
     "cached_pages",
     "drop_caches",
     "examine",
+    "fuse_counters",
     "kernel_complaints",
     "meminfo",
     "mount",
+    "mount_fuse",
     "overlay",
+    "read_ahead",
     "read_all",
     "read_file",
     "run_in",
@@ -48,6 +57,34 @@ def unmount(point: str) -> None:
     """Undo ``mount``."""
     subprocess.run(["umount", point], check=True, capture_output=True)
     os.rmdir(point)
+
+
+def mount_fuse(images: list[str], options: list[str]) -> list[str]:
+    """Mount images through FUSE, all in one process with one cache, each on a new folder; return the folders."""
+    points = [tempfile.mkdtemp(prefix="fuse-", dir="/run") for _ in images]
+    places = [f"{image}={point}" for image, point in zip(images, points, strict=True)]
+    _mkfs_erofs_py("mount", "--backend=fuse", *options, *places)
+    return points
+
+
+def fuse_counters(point: str) -> Any:
+    """Return what the process behind a FUSE mount counts; see ``mount --stats``."""
+    return json.loads(_mkfs_erofs_py("mount", "--stats", "--json", point))[0]
+
+
+def _mkfs_erofs_py(*arguments: str) -> str:
+    command = [sys.executable, "-m", "mkfs_erofs_py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        raise OSError(done.stderr.strip())
+    return done.stdout
+
+
+def read_ahead(point: str, kilobytes: int) -> None:
+    """Set how far the kernel reads ahead in the files of a mount, and of all others of the same device."""
+    device = os.stat(point).st_dev
+    name = f"{os.major(device)}:{os.minor(device)}"
+    Path(f"/sys/class/bdi/{name}/read_ahead_kb").write_text(str(kilobytes))
 
 
 def kernel_complaints() -> list[str]:
@@ -91,13 +128,18 @@ def read_file(path: str) -> int:
 
 
 def read_all(point: str) -> int:
-    """Read every regular file under ``point``; return how many bytes that were."""
-    return sum(
-        read_file(os.path.join(folder, name))
-        for folder, _, names in os.walk(point)
-        for name in names
-        if os.path.isfile(os.path.join(folder, name)) and not os.path.islink(os.path.join(folder, name))
-    )
+    """Read every regular file under ``point``, a few at a time; return how many bytes that were."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return sum(pool.map(read_file, _regular_files(point)))
+
+
+def _regular_files(folder: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _regular_files(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                yield entry.path
 
 
 def advise(path: str, advice: str) -> None:
