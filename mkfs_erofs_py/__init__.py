@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .mount import Vfs, measure, predict, profile_image
-    from .pagecache import Advice, PageCache
+    from .pagecache import Advice, CachedFile, Counters, PageCache
     from .read import Image, Inode
 
 __all__ = [
@@ -52,7 +52,9 @@ __all__ = [
     "BuildOptions",
     "BuildSummary",
     "CacheFullError",
+    "CachedFile",
     "CorruptError",
+    "Counters",
     "ErofsError",
     "Image",
     "ImageError",
@@ -88,6 +90,8 @@ _HOMES = {
     "predict": "mount",
     "profile_image": "mount",
     "Advice": "pagecache",
+    "CachedFile": "pagecache",
+    "Counters": "pagecache",
     "PageCache": "pagecache",
 }
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 
 import click
 
-from ..errors import UsageError
+from ..errors import UnreadableError, UsageError
 from ..mount import Answer, Profile, predict, profile_image
 from ..mount.index import Index
 from ..read import Image
@@ -59,6 +60,8 @@ def _from_images(paths: tuple[str, ...], top: int) -> Answer:
 
 
 def _from_index(index: str, paths: tuple[str, ...], top: int) -> Answer:
+    if not paths and not os.path.exists(index):
+        raise UnreadableError(index, "no such index: name images to begin one")
     with contextlib.closing(Index(index)) as known:
         for path in paths:
             if not known.knows(path):

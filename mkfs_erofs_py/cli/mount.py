@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from ..mount.points import STATISTICS, places
 from ..pagecache import PageCache
 from ..read import Image
 from .reading import print_json
+from .saving import distinct
 
 if TYPE_CHECKING:
     from ..mount.fuse import Daemon
@@ -26,6 +28,12 @@ __all__ = ["command"]
 
 DOMAIN = "mkfs-erofs-py"
 """Where images share unless another domain is named."""
+
+BUDGET = "256M"
+"""Room for the shared cache unless told otherwise."""
+
+REFUSALS = 100
+"""Warnings that a daemon keeps for whoever asks for its counters: nobody reads its standard error."""
 
 CLUSTERS = 4 << 20
 """Bytes of decoded clusters kept beside the page cache, per image: those that two fills have in common."""
@@ -47,7 +55,7 @@ CLUSTERS = 4 << 20
     help="Files with equal fingerprints share page cache within a domain (the kernel's domain_id).",
 )
 @click.option("--no-share", is_flag=True, help="Share no page cache: each file of each image has pages of its own.")
-@click.option("--budget", default="256M", show_default=True, metavar="SIZE", help="FUSE: the most the cache may hold.")
+@click.option("--budget", show_default=BUDGET, metavar="SIZE", help="FUSE: the most that pages in the cache may take.")
 @click.option("--strict", is_flag=True, help="FUSE: check content against its fingerprint before it is shared.")
 @click.option("-f", "--foreground", is_flag=True, help="FUSE: stay in the foreground; SIGUSR1 prints the counters.")
 @click.option("--stats", is_flag=True, help="Print the counters of the FUSE mounts at the given folders, and end.")
@@ -57,7 +65,7 @@ def command(
     backend: str,
     domain: str | None,
     no_share: bool,
-    budget: str,
+    budget: str | None,
     strict: bool,
     foreground: bool,
     stats: bool,
@@ -79,31 +87,33 @@ def command(
         raise UsageError("--domain and --strict are about sharing: leave them out with --no-share")
     domain = DOMAIN if domain is None else domain
     chosen = places(arguments)
-    room = _size(budget)
+    room = _size(budget or BUDGET)
     hindrance = obstacle() if backend != "fuse" else "not asked for"
     if backend == "kernel" or hindrance is None:
-        if strict or foreground:
-            raise UsageError("--strict and --foreground are for --backend fuse")
+        if strict or foreground or budget:
+            raise UsageError("--strict, --budget and --foreground are for --backend fuse")
         for place in chosen:
             with Image.open(place.image):
                 pass  # a clear word about a file that is no image, before anything is mounted
         mount_all(chosen, None if no_share else domain, lambda text: click.echo(text, err=True))
         return
     daemon_class = _load_fuse(f"; the kernel's driver cannot be used either: {hindrance}" if backend == "auto" else "")
-    with Vfs(PageCache(room, strict=strict, warn=_warn), share=not no_share) as vfs:
+    refusals: deque[str] = deque(maxlen=REFUSALS)
+
+    def warn(text: str) -> None:
+        refusals.append(text)
+        click.echo(f"warning: {text}", err=True)
+
+    with Vfs(PageCache(room, strict=strict, warn=warn), share=not no_share) as vfs:
         mounted = [
-            (place, vfs.mount(Image.open(place.image, cache_bytes=CLUSTERS), place.image, domain.encode()))
-            for place in chosen
+            (place, vfs.mount(Image.open(place.image, cache_bytes=CLUSTERS), name, domain.encode()))
+            for place, name in zip(chosen, distinct([place.image for place in chosen]), strict=True)
         ]
-        daemon = daemon_class(vfs, mounted)
+        daemon = daemon_class(vfs, mounted, refusals)
         if foreground:
             daemon.run(lambda: None, lambda text: click.echo(_statistics_text(text), err=True))
         else:
             _in_background(daemon)
-
-
-def _warn(text: str) -> None:
-    click.echo(f"warning: {text}", err=True)
 
 
 def _size(text: str) -> int:
@@ -198,4 +208,4 @@ def _statistics_text(text: str) -> str:
         lines.append(
             "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"warning: {printable(text)}" for text in facts["warnings"])])

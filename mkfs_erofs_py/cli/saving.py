@@ -58,7 +58,9 @@ def _label(saving: Saving, short: dict[str, str], everything: int) -> str:
 
 def _rows(answer: Answer) -> list[Saving]:
     """Return the pairs and all together, which for two images are the same."""
-    return [*answer.pairs, *([] if list(answer.pairs) == [answer.total] else [answer.total])]
+    if [set(pair.images) for pair in answer.pairs] == [set(answer.total.images)]:
+        return [*answer.pairs]
+    return [*answer.pairs, answer.total]
 
 
 def table(answer: Answer, most: int = 28) -> str:

@@ -34,10 +34,15 @@ def command(images: tuple[str, ...], files: str | None, strict: bool, json_: boo
         opened = [
             (name, stack.enter_context(Image.open(path))) for path, name in zip(images, distinct(images), strict=True)
         ]
-        answer = measure(opened, ranges, strict=strict, warn=lambda text: click.echo(f"warning: {text}", err=True))
+        answer = measure(opened, ranges, strict=strict)
     if plot is not None:
         chart(answer, plot)
-    click.echo(as_json(answer) if json_ else table(answer))
+    if json_:
+        click.echo(as_json(answer))
+        return
+    for warning in answer.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(table(answer))
 
 
 def _read_list(path: str) -> list[Range]:

@@ -16,7 +16,10 @@ __all__ = ["command"]
 @click.command("umount")
 @click.argument("points", nargs=-1, metavar="DIR...")
 def command(points: tuple[str, ...]) -> None:
-    """Unmount what `mount` mounted at each DIR and below it, by whichever backend."""
+    """Unmount what `mount` mounted at each DIR and below it, by whichever backend.
+
+    Images that the kernel's driver serves at mount points of their own are unmounted at these only.
+    """
     if not points:
         raise UsageError("name the folders to unmount")
     for point in points:
@@ -34,5 +37,5 @@ def _unmount(where: str, kind: str) -> None:
     except FileNotFoundError:
         raise MountError(where, f"cannot be unmounted: there is no {argv[0]}") from None
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise MountError(where, f"cannot be unmounted: {reason.removeprefix(f'{argv[0]}: ')}")
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix(f"{argv[0]}: ")
+        raise MountError(where, f"cannot be unmounted: {reason.removeprefix(f'{where}: ')}")

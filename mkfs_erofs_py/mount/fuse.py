@@ -17,7 +17,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from ..errors import MountError, printable
 from ..pagecache import Counters
@@ -91,11 +91,14 @@ class Daemon:
     """All mount points of one process.
 
     :meth:`run` must be called in the main thread: it handles SIGTERM, SIGINT and SIGHUP (unmount all), and
-    SIGUSR1 (tell the counters).
+    SIGUSR1 (tell the counters). ``warnings`` are told with the counters; whoever makes them may go on adding.
     """
 
-    def __init__(self, vfs: Vfs, mounted: Sequence[tuple[Place, MountedImage]]) -> None:
+    def __init__(
+        self, vfs: Vfs, mounted: Sequence[tuple[Place, MountedImage]], warnings: Collection[str] = ()
+    ) -> None:
         self._vfs = vfs
+        self._warnings = warnings
         self._sessions = [
             _Session(
                 vfs,
@@ -108,11 +111,12 @@ class Daemon:
         self._running: list[_Session] = []
 
     def statistics(self) -> str:
-        """Return the counters, in all and by image, as JSON."""
+        """Return the counters, in all and by image, and the warnings, as JSON."""
         images = {image.name: dataclasses.asdict(image.counters()) for image in list(self._vfs.mounted)}
         total: Counters = self._vfs.cache.counters()
         facts = {"pid": os.getpid(), "budget_bytes": self._vfs.cache.budget}
-        return json.dumps({**facts, "total": dataclasses.asdict(total), "images": images})
+        told = {"total": dataclasses.asdict(total), "images": images, "warnings": list(self._warnings)}
+        return json.dumps({**facts, **told})
 
     def run(self, ready: Callable[[], None], tell: Callable[[str], None]) -> None:
         """Mount everything, call ``ready``, and serve until the last mount point is unmounted.

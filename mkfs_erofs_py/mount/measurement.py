@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import ImageError, UnreadableError, UsageError, printable
@@ -70,13 +70,12 @@ def measure(
     ranges: Sequence[Range] | None = None,
     *,
     strict: bool = False,
-    warn: Callable[[str], None] = lambda _: None,
 ) -> Answer:
     """Read the files of all images, or ``ranges`` of them, without sharing and with it.
 
     ``images`` are names and open images, mapped in that order; closing them stays the caller's. Files
     are read whole in one go; of ``ranges``, exactly the pages they touch. A path that only some images
-    have is read from these. ``warn`` is told where sharing is refused.
+    have is read from these. The answer's warnings say where sharing was refused.
 
     Raises ``ImageError`` naming the file that cannot be read, ``UnreadableError`` for a path that no
     image has.
@@ -93,12 +92,10 @@ def measure(
         handles = _read(together, images, files, ranges is None)
         maps = [_pages_by_mapping(*of_one) for of_one in zip(files, handles, strict=True)]
         with_all = _held(cache, maps)
-    for refusal in refusals:
-        warn(refusal)
     names = [name for name, _ in images]
     total = Saving(tuple(names), sum(without), with_all)
     if len(images) == 1:
-        return Answer(total, [], [total])
+        return Answer(total, [], [total], warnings=refusals)
 
     def of_some(*members: int) -> Saving:
         if len(members) == len(images):
@@ -112,7 +109,7 @@ def measure(
 
     singles = [of_some(n) for n in range(len(images))]
     pairs = [of_some(*pair) for pair in itertools.combinations(range(len(images)), 2)]
-    return Answer(total, pairs, singles)
+    return Answer(total, pairs, singles, warnings=refusals)
 
 
 def _pages_by_mapping(files: Iterable[_File], handles: Iterable[CachedFile]) -> dict[Hashable, int]:

@@ -179,9 +179,11 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
 
     @_translated
     def listxattr(self, path: str) -> list[str]:
-        """See ``listxattr(2)``."""
+        """See ``listxattr(2)``: like the kernel's driver, with names in ``trusted.`` for root alone."""
         found = self.find(_bytes(path))
-        return [] if found is None else [_text(name) for name in found[0].xattrs(found[1])]
+        names = [] if found is None else found[0].xattrs(found[1])
+        user, _, _ = mfusepy.fuse_get_context()
+        return [_text(name) for name in names if not (user and name.startswith(b"trusted."))]
 
     @_translated
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:  # noqa: ARG002

@@ -76,13 +76,20 @@ def mounts_at(point: str) -> list[tuple[str, str]]:
 
 
 def ours_below(point: str) -> list[tuple[str, str]]:
-    """Return (mount point, type) of what ``mount`` made at ``point`` or below it, in the order of mounting."""
-    below = os.path.join(point, "")
-    return [
-        (where, kind)
-        for where, kind, source in _mounts()
-        if (where == point or where.startswith(below)) and (kind == "erofs" or source == OURS)
-    ]
+    """Return (mount point, type) of what ``mount`` made at ``point`` or below it, in the order of mounting.
+
+    The kernel's mounts carry no mark of ours: an image counts if ``point`` is its very mount point, or in a folder that
+    ``mount`` made for several.
+    """
+    found: list[tuple[str, str]] = []
+    ours: list[str] = []
+    for where, kind, source in _mounts():
+        if source == OURS and os.path.join(where, "").startswith(os.path.join(point, "")):
+            ours.append(os.path.join(where, ""))
+        elif not (kind == "erofs" and (where == point or where.startswith(tuple(ours)))):
+            continue
+        found.append((where, kind))
+    return found
 
 
 def _mounts() -> Iterator[tuple[str, str, str]]:

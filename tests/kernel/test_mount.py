@@ -21,6 +21,7 @@ from mkfs_erofs_py.mount.kernel import obstacle
 from mkfs_erofs_py.mount.points import STATISTICS, mounts_at
 from mkfs_erofs_py.pagecache import page_round
 from mkfs_erofs_py.read import Image
+from tests.support.handmade import with_checksum
 from tests.support.requirements import lacking
 from tests.support.sample import make_crowd
 from tests.support.trees import compare_trees
@@ -315,6 +316,59 @@ def test_umount_undoes_it(pair: list[Path], place: Path, backend: str, request: 
     again = command("umount", place)
     assert again.returncode == 1
     assert again.stderr == f"mkfs-erofs-py: {place}: nothing that mount made is mounted there\n"
+
+
+@pytest.mark.usefixtures("kernel")
+def test_umount_leaves_what_others_mounted(pair: list[Path], place: Path) -> None:
+    theirs, ours, alone = (place / name for name in ("theirs", "ours", "alone"))
+    for point in (theirs, ours, alone):
+        point.mkdir()
+    subprocess.run(["mount", "-t", "erofs", "-o", "ro,loop", pair[0], theirs], check=True)
+    assert command("mount", "--backend=kernel", pair[0], ours).returncode == 0
+    assert command("mount", "--backend=kernel", f"{pair[1]}={alone}").returncode == 0
+    assert command("umount", place).returncode == 0
+    assert mounted_below(place) == [str(theirs), str(alone)]
+    assert command("umount", alone).returncode == 0
+    assert mounted_below(place) == [str(theirs)]
+
+
+@pytest.mark.usefixtures("fuse")
+def test_a_refusal_is_told_with_the_counters(pair: list[Path], place: Path, tmp_path: Path) -> None:
+    liar = tmp_path / "liar.erofs"
+    data = bytearray(pair[0].read_bytes())
+    with Image.open(pair[0]) as one, Image.open(pair[1]) as two:
+        claim, stolen = one.fingerprint("/own"), two.fingerprint("/own")
+        assert claim
+        assert stolen
+    at = data.index(claim)
+    data[at : at + len(claim)] = stolen
+    liar.write_bytes(with_checksum(data))
+    assert command("mount", "--backend=fuse", "--strict", liar, pair[1], place).returncode == 0
+    assert (place / "liar.erofs" / "own").read_text() == "one"
+    assert (place / "two.erofs" / "own").read_text() == "two"
+    (told,) = json.loads(command("mount", "--stats", "--json", place).stdout)
+    (warning,) = told["warnings"]
+    assert f"{liar}: not sharing inode " in warning
+    assert f"warning: {warning}" in command("mount", "--stats", place).stdout
+
+
+@pytest.mark.usefixtures("fuse")
+def test_names_for_root_are_shown_to_root_alone(tmp_path: Path, place: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can give a file an attribute in trusted, and be somebody else")
+    (tmp_path / "tree").mkdir()
+    file = tmp_path / "tree" / "file"
+    file.write_text("content")
+    for name in ("trusted.mine", "user.yours"):
+        os.setxattr(file, name, b"value")
+    build_image(tmp_path / "image", tmp_path / "tree")
+    os.chmod(tmp_path, 0o755)
+    assert command("mount", "--backend=fuse", f"{tmp_path}/image={place}").returncode == 0
+    assert set(os.listxattr(place / "file")) == {"trusted.erofs.fingerprint", "trusted.mine", "user.yours"}
+    with open(place / "file") as opened:
+        nobody = [sys.executable, "-c", "import os, sys; os.setuid(65534); print(os.listxattr(0))"]
+        shown = subprocess.run(nobody, stdin=opened, capture_output=True, text=True, check=True).stdout
+    assert shown == "['user.yours']\n"
 
 
 @pytest.mark.usefixtures("fuse")

@@ -13,6 +13,8 @@ import pytest
 from mkfs_erofs_py.build import build_image
 from mkfs_erofs_py.cli.main import run
 from mkfs_erofs_py.pagecache import page_round
+from mkfs_erofs_py.read import Image
+from tests.support.handmade import with_checksum
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -72,6 +74,31 @@ def test_strict_finds_truthful_images_truthful(cli: Cli, images: list[Path]) -> 
     assert cli("share", "--strict", *images) == cli("share", *images)
 
 
+def test_strict_keeps_a_liar_apart_and_says_so(cli: Cli, images: list[Path], tmp_path: Path) -> None:
+    liar = tmp_path / "liar.erofs"
+    data = bytearray(images[0].read_bytes())
+    with Image.open(images[0]) as image:
+        claim = image.fingerprint("/changed")
+        with Image.open(images[1]) as other:
+            stolen = other.fingerprint("/changed")
+    assert claim
+    assert stolen
+    at = data.index(claim)
+    data[at : at + len(claim)] = stolen
+    liar.write_bytes(with_checksum(data))
+    for order in ([liar, images[1]], [images[1], liar]):
+        status, out, err = cli("share", "--strict", "--json", *order)
+        answer = json.loads(out)
+        assert (status, err) == (0, "")
+        (warning,) = answer["warnings"]
+        assert warning.startswith(f"{liar}: not sharing inode ")
+        assert (
+            answer["total"]["with_bytes"] - json.loads(cli("share", "--json", *order)[1])["total"]["with_bytes"]
+            == 20480
+        )
+        assert "warning: " in cli("share", "--strict", *order)[2]
+
+
 def test_the_table_has_two_rows_a_pair(cli: Cli, images: list[Path]) -> None:
     status, out, err = cli("share", *images[:2])
     assert (status, err) == (0, "")
@@ -125,7 +152,15 @@ def test_an_index_compares_with_images_that_are_gone(cli: Cli, images: list[Path
     expected = json.loads(cli("dedup", "--json", *images)[1])
     for key in ("without_bytes", "with_bytes", "reduction"):
         assert answer["total"][key] == expected["total"][key]
-    assert len(json.loads(cli("dedup", "--json", "--index", index)[1])["pairs"]) == 3
+    matrix = json.loads(cli("dedup", "--json", "--index", index)[1])["pairs"]
+    bare = [{key: pair[key] for key in pair if key != "images"} for pair in matrix]
+    assert bare == [{key: pair[key] for key in pair if key != "images"} for pair in expected["pairs"]]
+
+
+def test_a_pair_in_an_index_is_one_pair(cli: Cli, images: list[Path], tmp_path: Path) -> None:
+    index = tmp_path / "index.db"
+    assert cli("dedup", "--index", index, images[0])[0] == 0
+    assert cli("dedup", "--index", index, images[1])[1].count(" Yes ") == 1
 
 
 def test_an_image_may_be_named_twice(cli: Cli, images: list[Path]) -> None:
@@ -142,6 +177,7 @@ def test_an_image_may_be_named_twice(cli: Cli, images: list[Path]) -> None:
         (["share", "/nonexistent"], 2, "/nonexistent: No such file"),
         (["dedup", "/nonexistent"], 2, "/nonexistent: No such file"),
         (["dedup", "--index", "IMAGE", "IMAGE"], 1, "cannot be used as an index"),
+        (["dedup", "--index", "/nonexistent"], 2, "/nonexistent: no such index"),
         (["dedup", "--top", "-1", "IMAGE"], 2, "--top -1"),
         (["dedup", "--export", "x.doc", "IMAGE"], 2, "x.doc: export to a file ending in"),
         (["share", "--plot", "x.doc", "IMAGE"], 2, "x.doc: plot to a file ending in"),
