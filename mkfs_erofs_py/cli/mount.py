@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import json
+import contextlib
 import os
 import re
+import signal
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import MountError, UsageError, printable
 from ..mount import Vfs
 from ..mount.kernel import mount_all, obstacle
-from ..mount.points import STATISTICS, places
+from ..mount.points import places, statistics
 from ..pagecache import PageCache
 from ..read import Image
 from .reading import print_json
@@ -98,6 +98,7 @@ def command(
         mount_all(chosen, None if no_share else domain, lambda text: click.echo(text, err=True))
         return
     daemon_class = _load_fuse(f"; the kernel's driver cannot be used either: {hindrance}" if backend == "auto" else "")
+    inherited = _descriptors()
     refusals: deque[str] = deque(maxlen=REFUSALS)
 
     def warn(text: str) -> None:
@@ -111,16 +112,16 @@ def command(
         ]
         daemon = daemon_class(vfs, mounted, refusals)
         if foreground:
-            daemon.run(lambda: None, lambda text: click.echo(_statistics_text(text), err=True))
+            daemon.run(lambda: None, lambda facts: click.echo(_statistics_text(facts), err=True))
         else:
-            _in_background(daemon)
+            _in_background(daemon, inherited)
 
 
 def _size(text: str) -> int:
     """Read a number of bytes, with K, M or G for powers of 1024."""
-    found = re.fullmatch(r"([0-9]+)([KMG]?)i?B?", text.upper())
+    found = re.fullmatch(r"([0-9]{1,15})([KMG]?)(I?B)?", text.upper())
     if found is None:
-        raise UsageError(f"--budget {text}: a number of bytes, with K, M or G behind it at will")
+        raise UsageError(f"--budget {text[:40]}: a number of bytes, with K, M or G behind it at will")
     return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]
 
 
@@ -134,20 +135,37 @@ def _load_fuse(besides: str) -> type[Daemon]:
         from ..mount.fuse import Daemon
     except ImportError:
         raise UsageError(f"FUSE needs the package mfusepy: install mkfs-erofs-py[fuse]{besides}") from None
-    except (OSError, AttributeError):  # how mfusepy says that it finds no library that it can use
-        raise UsageError(f"FUSE needs libfuse 3: install your system's package fuse3{besides}") from None
+    except (OSError, AttributeError) as error:  # how mfusepy says that it finds no library that it can use
+        said = f" ({error})" if str(error) else ""
+        raise UsageError(f"FUSE needs libfuse 3: install your system's package fuse3{said}{besides}") from None
     if not os.path.exists("/dev/fuse"):
         raise UsageError(f"FUSE is not available: there is no /dev/fuse{besides}")
     return Daemon
 
 
-def _in_background(daemon: Daemon) -> None:
-    """Serve in a process of its own; return when everything is mounted. Raises ``MountError``."""
+def _descriptors() -> set[int]:
+    """Return the descriptors that are open, standard streams left out."""
+    with os.scandir("/proc/self/fd") as entries:
+        return {number for entry in entries if (number := int(entry.name)) > 2}
+
+
+def _in_background(daemon: Daemon, inherited: set[int]) -> None:
+    """Serve in a process of its own; return when everything is mounted. Raises ``MountError``.
+
+    ``inherited`` are descriptors of whoever called us, who may wait for their end.
+    """
     reader, writer = os.pipe()
-    if os.fork():
+    pid = os.fork()
+    if pid:
         os.close(writer)
-        with open(reader, encoding="utf-8", errors="replace") as answer:
-            text = answer.read()
+        try:
+            with open(reader, encoding="utf-8", errors="replace") as answer:
+                text = answer.read()
+        except BaseException:  # ^C and the like: the daemon, in a session of its own, knows nothing of it
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
+                os.waitpid(pid, 0)
+            raise
         if text != _READY:
             point, _, what = text.partition("\n")
             raise MountError(point or "mount", what or "the daemon ended without a word")
@@ -156,6 +174,10 @@ def _in_background(daemon: Daemon) -> None:
     try:
         os.close(reader)
         os.setsid()
+        for descriptor in inherited:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        os.chdir("/")
 
         def ready() -> None:
             with open(os.devnull, "r+b") as nothing:
@@ -178,26 +200,15 @@ _READY = "ready"
 def _print_statistics(points: Sequence[str], as_json: bool) -> None:
     if not points:
         raise UsageError("--stats: name the folders where images are mounted through FUSE")
-    found = []
-    for point in points:
-        try:
-            text = os.getxattr(point, STATISTICS).decode()
-        except OSError as error:
-            what = "no image is mounted through FUSE there" if error.errno in _NO_MOUNT else error.strerror
-            raise MountError(point, what or str(error)) from error
-        found.append(text)
+    found = [(point, statistics(point)) for point in points]
     if as_json:
-        print_json({"mount_point": point, **json.loads(text)} for point, text in zip(points, found, strict=True))
+        print_json({"mount_point": point, **facts} for point, facts in found)
     else:
-        click.echo("\n".join(map(_statistics_text, found)))
+        click.echo("\n".join(_statistics_text(facts) for _, facts in found))
 
 
-_NO_MOUNT = (errno.ENODATA, errno.ENOTSUP, errno.EPERM)
-
-
-def _statistics_text(text: str) -> str:
+def _statistics_text(facts: dict[str, Any]) -> str:
     """Return the statistics as a table: a line for each image, and one for all together."""
-    facts = json.loads(text)
     columns = list(facts["total"])
     rows = [["", *(column.replace("_", " ") for column in columns)]]
     for name, counters in [*facts["images"].items(), ("all", facts["total"])]:

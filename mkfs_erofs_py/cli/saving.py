@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..build.output import create
 from ..errors import OutputError, UsageError, printable
 from ..mount import Answer, Saving
 
@@ -32,8 +33,12 @@ MB = 1 << 20
 
 
 def distinct(paths: Sequence[str]) -> list[str]:
-    """Return a name for each image: its path, numbered where it was given before."""
-    return [f"{path} ({n})" if (n := paths[: at + 1].count(path)) > 1 else path for at, path in enumerate(paths)]
+    """Return a name for each image that can be shown: its path, numbered where it was given before."""
+    names = []
+    for at, path in enumerate(paths):
+        number = paths[: at + 1].count(path)
+        names.append(printable(path) + (f" ({number})" if number > 1 else ""))
+    return names
 
 
 def shorten(names: Sequence[str]) -> dict[str, str]:
@@ -219,12 +224,16 @@ def export(answer: Answer, path: str) -> None:
 
 
 def write_output(path: str, data: bytes) -> None:
-    """Write a whole file. Raises ``OutputError``."""
-    try:
-        with open(path, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        raise OutputError(path, error.strerror or str(error)) from error
+    """Write a whole file, or leave what was there. Raises ``OutputError``."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a terminal
+        try:
+            with open(path, "wb") as file:
+                file.write(data)
+        except OSError as error:
+            raise OutputError(path, error.strerror or str(error)) from error
+        return
+    with create(os.fsencode(path)) as output:
+        output.append(data)
 
 
 def chart(answer: Answer, path: str) -> None:

@@ -11,18 +11,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
-import json
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 from ..errors import MountError, printable
 from ..pagecache import Counters
 from .operations import Fuse, Operations
-from .points import OURS, Place
+from .points import OURS, Place, pack_statistics
 from .vfs import MountedImage, Vfs
 
 __all__ = ["Daemon"]
@@ -31,7 +30,7 @@ __all__ = ["Daemon"]
 class _Session:
     """One mount point: the thread that runs libfuse's loop until it is unmounted."""
 
-    def __init__(self, vfs: Vfs, point: str, images: dict[bytes, MountedImage], facts: Callable[[], str]) -> None:
+    def __init__(self, vfs: Vfs, point: str, images: dict[bytes, MountedImage], facts: Callable[[], bytes]) -> None:
         self.point = point
         self._vfs = vfs
         self._images = list(images.values())
@@ -104,21 +103,22 @@ class Daemon:
                 vfs,
                 point,
                 {os.fsencode(place.name or ""): image for place, image in mounted if place.point == point},
-                self.statistics,
+                lambda: pack_statistics(self.statistics()),
             )
             for point in dict.fromkeys(place.point for place, _ in mounted)
         ]
         self._running: list[_Session] = []
+        self._stopped = False
 
-    def statistics(self) -> str:
-        """Return the counters, in all and by image, and the warnings, as JSON."""
+    def statistics(self) -> dict[str, Any]:
+        """Return the counters, in all and by image, and the warnings, ready for JSON."""
         images = {image.name: dataclasses.asdict(image.counters()) for image in list(self._vfs.mounted)}
         total: Counters = self._vfs.cache.counters()
         facts = {"pid": os.getpid(), "budget_bytes": self._vfs.cache.budget}
         told = {"total": dataclasses.asdict(total), "images": images, "warnings": list(self._warnings)}
-        return json.dumps({**facts, **told})
+        return {**facts, **told}
 
-    def run(self, ready: Callable[[], None], tell: Callable[[str], None]) -> None:
+    def run(self, ready: Callable[[], None], tell: Callable[[dict[str, Any]], None]) -> None:
         """Mount everything, call ``ready``, and serve until the last mount point is unmounted.
 
         ``tell`` gets :meth:`statistics` upon SIGUSR1. Raises :class:`~mkfs_erofs_py.errors.MountError`,
@@ -128,12 +128,17 @@ class Daemon:
         gc.set_threshold(100_000)
         # Handlers that stand before libfuse starts are left alone by it.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: self._unmount())
+            signal.signal(number, lambda *_: self._stop())
         signal.signal(signal.SIGUSR1, lambda *_: tell(self.statistics()))
         self._start()
-        ready()
-        for session in self._sessions:
+        if not self._stopped:
+            ready()
+        for session in self._running:
             session.thread.join()
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._unmount()
 
     def _unmount(self) -> None:
         for session in self._running:
@@ -141,8 +146,10 @@ class Daemon:
                 session.unmount()
 
     def _start(self) -> None:
-        with tempfile.TemporaryFile() as said, _standard_error(said.fileno()):
+        with open(os.memfd_create("said"), "w+b") as said, _standard_error(said.fileno()):
             for session in self._sessions:
+                if self._stopped:
+                    break
                 if session.start():
                     self._running.append(session)
                     continue
@@ -151,6 +158,8 @@ class Daemon:
                     other.thread.join()
                 said.seek(0)
                 raise MountError(session.point, f"cannot be mounted through FUSE: {_reason(said.read())}")
+        if self._stopped:  # by a signal that came before the last one was up
+            self._unmount()
 
 
 def _reason(said: bytes) -> str:

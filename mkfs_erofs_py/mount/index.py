@@ -72,7 +72,8 @@ class Index:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OverflowError) as error:  # overflow: a size that only a hostile image has
+        # What a hostile image or a damaged file holds: sizes that overflow, values of other types, text that is none.
+        except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
             raise OutputError(self._path, f"cannot be used as an index: {error}") from error
 
     def close(self) -> None:

@@ -183,8 +183,9 @@ def _read(
     for (name, image), chosen in zip(images, files, strict=True):
         mounted = vfs.mount(image, name)
         handles.append([mounted.open_known(file.inode, file.fingerprint) for file in chosen])
-    for (name, _), chosen, opened in zip(images, files, handles, strict=True):
+    for (name, image), chosen, opened in zip(images, files, handles, strict=True):
         for file, handle in zip(chosen, opened, strict=True):
+            image.check()
             handle.advise(Advice.SEQUENTIAL if whole else Advice.RANDOM)
             try:
                 file.pages = 0

@@ -42,6 +42,7 @@ FOREVER = 1e9
 # fuse.h and fuse_common.h of libfuse 3
 _READDIR_PLUS = 1 << 0
 _FILL_DIR_PLUS = 1 << 1
+_CAP_POSIX_ACL = 1 << 19
 _CAP_CACHE_SYMLINKS = 1 << 23
 
 _ERRNO: list[tuple[type[ErofsError], int]] = [
@@ -91,7 +92,7 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
 
     use_ns = True  # times are whole nanoseconds
 
-    def __init__(self, images: dict[bytes, MountedImage], facts: Callable[[], str], *, alone: bool) -> None:
+    def __init__(self, images: dict[bytes, MountedImage], facts: Callable[[], bytes], *, alone: bool) -> None:
         self._images = images
         self._facts = facts
         self._alone = alone
@@ -101,8 +102,12 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
         self.ready = threading.Event()
 
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
-        """Tell libfuse that nothing ever changes; the session is up when this is called."""
-        conn_info.want |= conn_info.capable & _CAP_CACHE_SYMLINKS
+        """Tell libfuse that nothing ever changes; the session is up when this is called.
+
+        Access control lists are the kernel's to enforce, as everything that permits; without it, it would take a
+        list's mask for what the group may do.
+        """
+        conn_info.want |= conn_info.capable & (_CAP_CACHE_SYMLINKS | _CAP_POSIX_ACL)
         config_3.use_ino = True
         config_3.kernel_cache = True
         config_3.entry_timeout = config_3.attr_timeout = config_3.negative_timeout = FOREVER
@@ -189,7 +194,7 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:  # noqa: ARG002
         """See ``getxattr(2)``; the mount point has the statistics as well."""
         if path == "/" and name == STATISTICS:
-            return self._facts().encode()
+            return self._facts()
         found = self.find(_bytes(path))
         value = None if found is None else found[0].xattrs(found[1]).get(_bytes(name))
         if value is None:

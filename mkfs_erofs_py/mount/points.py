@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import MountError, UsageError, printable
 
-__all__ = ["OURS", "STATISTICS", "Place", "mounts_at", "ours_below", "places"]
+__all__ = ["OURS", "STATISTICS", "Place", "mounts_at", "ours_below", "pack_statistics", "places", "statistics"]
 
 OURS = "mkfs-erofs-py"
 """What our own mounts call their source: that of the folder which holds several images."""
 
 STATISTICS = "user.mkfs-erofs-py.statistics"
-"""An attribute of every FUSE mount point, never listed, whose value is the counters as JSON."""
+"""An attribute of every FUSE mount point, never listed: the counters as JSON, deflated, since 64 KiB is the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,22 @@ def ours_below(point: str) -> list[tuple[str, str]]:
             continue
         found.append((where, kind))
     return found
+
+
+def pack_statistics(facts: dict[str, Any]) -> bytes:
+    """Return the value of :data:`STATISTICS`."""
+    return zlib.compress(json.dumps(facts).encode())
+
+
+def statistics(point: str) -> dict[str, Any]:
+    """Return what the process behind a FUSE mount counts. Raises ``MountError`` where nothing of ours is mounted."""
+    if not any(source == OURS and kind.startswith("fuse") for kind, source in mounts_at(os.path.realpath(point))):
+        raise MountError(point, "no image is mounted through FUSE there")
+    try:
+        facts: dict[str, Any] = json.loads(zlib.decompress(os.getxattr(point, STATISTICS)))
+    except OSError as error:
+        raise MountError(point, error.strerror or str(error)) from error
+    return facts
 
 
 def _mounts() -> Iterator[tuple[str, str, str]]:

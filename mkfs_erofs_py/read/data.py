@@ -191,6 +191,8 @@ class DataReader:
         What lies in it as a whole is decoded in place. A read that begins where one before ended goes on with its walk
         through the extents: of a file that is read front to back, the index is read once.
         """
+        if offset < 0:
+            raise UsageError(f"cannot read at {offset}")
         stop = min(offset + len(buffer), inode.size)
         if stop <= offset:
             return 0

@@ -371,8 +371,8 @@ class Image:
         return self._volume.raw(device, address, length)
 
     def preadinto(self, target: Target, buffer: memoryview, offset: int) -> int:
-        """Like `pread`, into a writable ``buffer`` -> bytes written."""
-        return self._data.preadinto(self._inode(target), buffer, offset)
+        """Like `pread`, into a writable and contiguous ``buffer`` -> bytes written."""
+        return self._data.preadinto(self._inode(target), buffer.cast("B"), offset)
 
     def read(self, target: Target) -> bytes:
         """Return the whole content of a file of up to 2 GiB."""

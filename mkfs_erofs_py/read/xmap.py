@@ -108,7 +108,7 @@ class ExtentIndex:
             batch = min(batch * 2, _LAST_BATCH)
             for record in records:
                 start, plen, at = record
-                if start >= size or (held is not None and start <= held[1][0]):
+                if start >= size or (held is not None and start <= max(held[1][0], pos)):
                     raise CorruptError(
                         f"extent {number} of inode {self._inode.nid} starts at {start}, out of order or past the end",
                         self._at + number * self._record,

@@ -206,6 +206,8 @@ class ClusterIndex:
                         raise self._corrupt(lcn, f"begins at {low} of {lsize} bytes")
                     here = lcn << bits | low
                     if head_lcn != _NO_HEAD:
+                        if here <= pos:
+                            raise self._corrupt(lcn, "is a head that a record behind it leads back over")
                         algorithm, length = judged.get(word), here - begin
                         if algorithm is not None and here < size and length <= MAX_DECODED and 0 <= blocks <= most:
                             # Nearly all extents are like this, and their index is what a long read waits for.

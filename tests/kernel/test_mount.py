@@ -19,6 +19,7 @@ import pytest
 from mkfs_erofs_py.build import build_image
 from mkfs_erofs_py.mount.kernel import obstacle
 from mkfs_erofs_py.mount.points import STATISTICS, mounts_at
+from mkfs_erofs_py.mount.points import statistics as counted
 from mkfs_erofs_py.pagecache import page_round
 from mkfs_erofs_py.read import Image
 from tests.support.handmade import with_checksum
@@ -133,7 +134,7 @@ def test_fuse_mounts_share_and_outlive_each_other(pair: list[Path], place: Path)
         subprocess.run(["umount", points[0]], check=True)
         assert half + file.read() == whole
     assert (points[1] / "own").read_text() == "two"
-    statistics = json.loads(os.getxattr(points[1], STATISTICS))
+    statistics = counted(str(points[1]))
     assert statistics["total"]["fills"] * 4096 < 1.5 * len(whole)
     pages = -(-len(whole) // 4096)
     assert statistics["images"][str(pair[1])]["hits"] >= pages // 2
@@ -260,12 +261,12 @@ def test_an_image_that_is_cut_short_harms_no_other(pair: list[Path], place: Path
 def test_what_nobody_shares_is_left_to_the_kernels_cache(pair: list[Path], place: Path) -> None:
     assert command("mount", "--backend=fuse", f"{pair[0]}={place}").returncode == 0
     data = (place / "common").read_bytes()
-    total = json.loads(os.getxattr(place, STATISTICS))["total"]
+    total = counted(str(place))["total"]
     assert (total["fills"], total["resident_bytes"]) == (0, 0)
     assert total["bypasses"] == -(-len(data) // 4096)
     with open(place / "common", "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
         assert view[:] == data
-    assert json.loads(os.getxattr(place, STATISTICS))["total"] == total, "read once, the kernel has it"
+    assert counted(str(place))["total"] == total, "read once, the kernel has it"
     with pytest.raises(OSError, match="Read-only"):
         os.open(place / "common", os.O_RDWR)
 

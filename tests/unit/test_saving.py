@@ -46,6 +46,9 @@ class FakeImage:
         self.root = None
         self.files = [(b"/%d" % n, FakeInode(n, data, packed), mark) for n, (data, mark, packed) in enumerate(files)]
 
+    def check(self) -> None:
+        pass
+
     def fingerprints(self) -> Iterator[tuple[bytes, FakeInode, bytes | None]]:
         return (file for file in self.files if file[1].size)
 
