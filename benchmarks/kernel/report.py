@@ -110,7 +110,7 @@ def _chart(results: Results, tables: dict[str, dict[str, Any]], path: Path) -> N
     matplotlib.rcParams["svg.hashsalt"] = "kernel"  # the same figures give the same file
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(len(tables), figsize=(9, 3.5 * len(tables)), squeeze=False)
+    figure, axes = pyplot.subplots(len(tables), figsize=(9, 3.5 * len(tables)), squeeze=False, sharey=True)
     width = 0.8 / len(DRAWN)
     for (axis,), (table, systems) in zip(axes, tables.items(), strict=True):
         for number, (side, colour) in enumerate(DRAWN.items()):
@@ -126,6 +126,7 @@ def _chart(results: Results, tables: dict[str, dict[str, Any]], path: Path) -> N
         axis.spines[["left", "right", "top"]].set_visible(False)
         axis.tick_params(length=0)
     handles, labels = axes[0][0].get_legend_handles_labels()
+    labels[0] += " (and its MB)"
     figure.legend(handles, labels, loc="lower center", ncols=len(DRAWN), frameon=False, fontsize=9.5)
     figure.tight_layout(rect=(0, 0.05, 1, 1), h_pad=2.5)
     figure.savefig(path, metadata={"Date": None})

@@ -62,6 +62,8 @@ SYSTEMS: dict[str, System] = {
         " export CATALINA_HOME=/usr/share/tomcat10 CATALINA_BASE=/var/lib/tomcat10 CATALINA_TMPDIR=/tmp"
         " JAVA_HOME=$(dirname $(dirname $(readlink -f $(command -v java))));"
         " /usr/share/tomcat10/bin/catalina.sh start",
-        "until (exec 3<>/dev/tcp/127.0.0.1/$PORT) 2>/dev/null; do sleep 1; done",
+        # It listens before it is up, and answers when it is.
+        "until (exec 3<>/dev/tcp/127.0.0.1/$PORT && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && read -ru3) 2>/dev/null;"
+        " do sleep 1; done",
     ),
 }
