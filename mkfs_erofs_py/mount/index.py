@@ -73,7 +73,7 @@ class Index:
         try:
             yield
         # What a hostile image or a damaged file holds: sizes that overflow, values of other types, text that is none.
-        except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
+        except (sqlite3.Error, OverflowError, LookupError, TypeError, ValueError) as error:
             raise OutputError(self._path, f"cannot be used as an index: {error}") from error
 
     def close(self) -> None:
@@ -148,9 +148,9 @@ class Index:
                     if other not in done:
                         pairs.append(_together(images[number], there, common[number].get(other, 0)))
             best = [TopFile(bytes(path), size, copies, count) for path, size, copies, count in self._top(top)]
-        alone = sum(image.with_bytes for image in images.values())
-        names = tuple(image.images[0] for image in images.values())
-        total = Saving(names, sum(i.without_bytes for i in images.values()), alone - duplicates)
+            alone = sum(image.with_bytes for image in images.values())
+            names = tuple(image.images[0] for image in images.values())
+            total = Saving(names, sum(i.without_bytes for i in images.values()), alone - duplicates)
         return Answer(total, pairs, list(images.values()), best)
 
     def _common(self, given: Sequence[int], images: Sequence[int]) -> dict[int, dict[int, int]]:

@@ -8,6 +8,7 @@ import mmap
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -370,6 +371,87 @@ def test_names_for_root_are_shown_to_root_alone(tmp_path: Path, place: Path) -> 
         nobody = [sys.executable, "-c", "import os, sys; os.setuid(65534); print(os.listxattr(0))"]
         shown = subprocess.run(nobody, stdin=opened, capture_output=True, text=True, check=True).stdout
     assert shown == "['user.yours']\n"
+
+
+@pytest.mark.usefixtures("fuse")
+def test_access_control_lists_permit_and_deny(tmp_path: Path, place: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can be somebody else")
+    (tmp_path / "tree").mkdir()
+    entries = {
+        "named may read": [(1, 6, -1), (2, 4, 65534), (4, 0, -1), (16, 4, -1), (32, 0, -1)],
+        "the mask may, the group may not": [(1, 6, -1), (2, 6, 1234), (4, 0, -1), (16, 6, -1), (32, 0, -1)],
+    }
+    for name, acl in entries.items():
+        file = tmp_path / "tree" / name
+        file.write_text("content")
+        packed = (2).to_bytes(4, "little") + b"".join(struct.pack("<HHi", *entry) for entry in acl)
+        os.setxattr(file, "system.posix_acl_access", packed)
+    build_image(tmp_path / "image", tmp_path / "tree")
+    assert command("mount", "--backend=fuse", f"{tmp_path}/image={place}").returncode == 0
+
+    def may_read(name: str, user: int, group: int) -> bool:
+        if (pid := os.fork()) == 0:
+            try:
+                os.chdir(place)
+                os.setgroups([])
+                os.setgid(group)
+                os.setuid(user)
+                os._exit(not os.access(name, os.R_OK))
+            finally:
+                os._exit(2)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    assert may_read("named may read", 65534, 65534)
+    assert not may_read("named may read", 4321, 65534)
+    assert not may_read("the mask may, the group may not", 4321, 0)
+    assert may_read("the mask may, the group may not", 1234, 65534)
+
+
+@pytest.mark.usefixtures("fuse")
+@pytest.mark.parametrize("foreground", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_mounting_leaves_nothing(
+    pair: list[Path], place: Path, foreground: bool, number: signal.Signals
+) -> None:
+    points = [place / str(n) for n in range(12)]
+    for point in points:
+        point.mkdir()
+    argv = [*CLI, "mount", "--backend=fuse", *(["-f"] if foreground else []), *(f"{pair[0]}={p}" for p in points)]
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: os.path.ismount(points[0]))
+            process.send_signal(number)
+            process.wait(20)
+        finally:
+            process.kill()
+    assert mounted_below(place) == []
+
+
+@pytest.mark.usefixtures("fuse")
+def test_the_daemon_keeps_nothing_of_who_started_it(pair: list[Path], place: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    argv = [*CLI, "mount", "--backend=fuse", str(pair[0]), str(place)]
+    subprocess.run(argv, check=True, pass_fds=[writer], cwd=pair[0].parent)
+    os.close(writer)
+    with open(reader, "rb") as end:
+        assert end.read() == b"", "nobody else holds it open"
+    assert os.readlink(f"/proc/{counted(str(place))['pid']}/cwd") == "/"
+
+
+@pytest.mark.usefixtures("fuse")
+def test_statistics_of_many_images_and_of_none(pair: list[Path], place: Path, tmp_path: Path) -> None:
+    images = [tmp_path / f"{number:0200}.erofs" for number in range(400)]
+    for image in images:
+        image.symlink_to(pair[0])
+    assert command("mount", "--backend=fuse", *images, place).returncode == 0
+    (told,) = json.loads(command("mount", "--stats", "--json", place).stdout)
+    assert list(told["images"]) == [str(image) for image in images]
+    os.setxattr(tmp_path, STATISTICS, b"somebody else's")
+    done = command("mount", "--stats", tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no image is mounted through FUSE there" in done.stderr
 
 
 @pytest.mark.usefixtures("fuse")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +144,39 @@ def test_dedup_exports(cli: Cli, images: list[Path], tmp_path: Path) -> None:
     assert len(exports[0].read_text().splitlines()) == 4
     assert set(json.loads(exports[1].read_text())) >= {"total", "pairs"}
     assert "<td class=p>/lib/300000</td>" in exports[2].read_text()
+
+
+def test_images_may_have_any_name(cli: Cli, images: list[Path], tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xff\n<i>.erofs"
+    os.symlink(os.fsencode(images[0]), odd)
+    for name in ("a.csv", "a.json", "a.html"):
+        assert cli("dedup", os.fsdecode(odd), images[1], "--export", tmp_path / name)[0] == 0
+        assert "\\xff\\x0a" in (tmp_path / name).read_text().replace("\\\\", "\\")
+    for name in ("a.svg", "a.png"):
+        assert cli("share", os.fsdecode(odd), images[1], "--plot", tmp_path / name)[0] == 0
+
+
+def test_what_cannot_be_written_whole_leaves_what_was_there(images: list[Path], tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text("an older answer")
+    script = f"ulimit -f 0; exec {sys.executable} -m mkfs_erofs_py dedup --export {old} {images[0]}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert old.read_text() == "an older answer"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.json"]
+
+
+@pytest.mark.parametrize("what", ["UPDATE image SET path = NULL", "UPDATE image SET stamp = 1, without = x'ff'"])
+def test_a_damaged_index_is_one_line(cli: Cli, images: list[Path], tmp_path: Path, what: str) -> None:
+    index = tmp_path / "index.db"
+    assert cli("dedup", "--index", index, *images)[0] == 0
+    with contextlib.closing(sqlite3.connect(index)) as db:
+        db.executescript(
+            "CREATE TABLE odd AS SELECT * FROM image; DROP TABLE image; ALTER TABLE odd RENAME TO image;" + what
+        )
+    status, _, err = cli("dedup", "--index", index)
+    assert (status, err.count("\n")) == (1, 1)
+    assert f"{index}: cannot be used as an index" in err
 
 
 def test_an_index_compares_with_images_that_are_gone(cli: Cli, images: list[Path], tmp_path: Path) -> None:

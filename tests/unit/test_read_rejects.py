@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from stat import S_IFDIR, S_IFLNK, S_IFREG
 from typing import Any
 
@@ -608,6 +609,20 @@ def cluster_image(made: Handmade, header: MapHeader, size: int, records: list[tu
 def test_compressed(name: str) -> None:
     header, size, records, (kind, words) = COMPRESSED[name]
     rejected(cluster_image(Handmade(), header, size, records), kind, words)
+
+
+def test_a_read_in_the_middle_is_not_led_back_over_a_head() -> None:
+    """From the front the last record is at fault; a read that begins there must not end in another extent."""
+    records = [(HEAD1, 0, AT), (HEAD1, 0, AT), nonhead(2)]
+    with Image.open(memoryview(cluster_image(Handmade(), MapHeader(), 12288, records))) as image:
+        reads: list[Callable[[int], object]] = [
+            lambda at: image.pread("file", 10, at),
+            lambda at: image.preadinto("file", memoryview(bytearray(10)), at),
+            lambda at: list(image.extents("file", at)),
+        ]
+        for read in reads:
+            with pytest.raises(CorruptError, match="leads back over"):
+                read(8200)
 
 
 def test_the_same_index_made_right_is_read() -> None:
