@@ -145,8 +145,17 @@ def _load_fuse(besides: str) -> type[Daemon]:
 
 def _descriptors() -> set[int]:
     """Return the descriptors that are open, standard streams left out."""
-    with os.scandir("/proc/self/fd") as entries:
-        return {number for entry in entries if (number := int(entry.name)) > 2}
+    listed = [int(name) for name in os.listdir("/proc/self/fd")]
+    return {number for number in listed if number > 2 and _is_open(number)}
+
+
+def _is_open(descriptor: int) -> bool:
+    """Tell whether a descriptor is open: the one that lists them all is not any more."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _in_background(daemon: Daemon, inherited: set[int]) -> None:
