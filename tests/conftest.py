@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,12 @@ from tests.support.sample import make_tree
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--boot``, with which ``make kernel-test`` runs the tests that boot a kernel."""
     parser.addoption("--boot", action="store_true", help="boot a Debian kernel under QEMU and test with it")
+
+
+def pytest_configure() -> None:
+    """Take signals as usual: what starts tests in the background may have them ignored, and commands honour that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class KernelMount(Protocol):
