@@ -11,7 +11,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from tests.support.handmade import with_checksum
 from tests.support.requirements import lacking
 from tests.support.sample import make_crowd
 from tests.support.trees import compare_trees
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.kernel
 
@@ -508,14 +508,6 @@ def test_a_missing_package_is_named(pair: list[Path], place: Path, tmp_path: Pat
     (tmp_path / "mfusepy.py").write_text("raise OSError('Unable to find libfuse')")
     done = command("mount", "--backend=fuse", pair[0], place, env=env)
     assert "FUSE needs libfuse 3" in done.stderr
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never happened")
 
 
 def gone(pid: int) -> None:

@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from mkfs_erofs_py.build import build_image
 from tests.kernel.harness.namespaces import Namespaces
 from tests.kernel.harness.remote import RemoteError
 from tests.support.requirements import ROOT, UnavailableError, lacking
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.kernel
 
@@ -69,14 +69,6 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""  # gone meanwhile
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it never happened")
 
 
 ENDS = {
