@@ -28,6 +28,7 @@ test: $(VENV)/.installed-dev ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 

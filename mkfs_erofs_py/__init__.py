@@ -29,7 +29,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .build import BuildOptions, BuildSummary, TimePolicy, build_image
     from .errors import (
         CacheFullError,
         CorruptError,
@@ -43,9 +42,11 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from .mount import Vfs, measure, predict, profile_image
     from .pagecache import Advice, CachedFile, Counters, PageCache
     from .read import Image, Inode
+    from .sharing import measure, predict, profile_image
+    from .vfs import Vfs
+    from .write import BuildOptions, BuildSummary, TimePolicy, build_image
 
 __all__ = [
     "Advice",
@@ -79,16 +80,16 @@ __version__ = "0.1.0"
 
 #: Where each name comes from. Loaded on use: a listing should not pay for the builder.
 _HOMES = {
-    "BuildOptions": "build",
-    "BuildSummary": "build",
-    "TimePolicy": "build",
-    "build_image": "build",
+    "BuildOptions": "write",
+    "BuildSummary": "write",
+    "TimePolicy": "write",
+    "build_image": "write",
     "Image": "read",
     "Inode": "read",
-    "Vfs": "mount",
-    "measure": "mount",
-    "predict": "mount",
-    "profile_image": "mount",
+    "Vfs": "vfs",
+    "measure": "sharing",
+    "predict": "sharing",
+    "profile_image": "sharing",
     "Advice": "pagecache",
     "CachedFile": "pagecache",
     "Counters": "pagecache",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.kernel.systems import System
-from mkfs_erofs_py.build import build_image
+from mkfs_erofs_py.write import build_image
 from tests.kernel.harness.boot import Guest
 from tests.kernel.harness.fetch import Kernel
 from tests.kernel.harness.namespaces import Namespaces

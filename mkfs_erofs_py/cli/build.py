@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from ..build import BuildOptions, BuildSummary, TimePolicy, build_image
 from ..errors import UsageError, printable
 from ..fingerprint import ALGORITHMS
+from ..write import BuildOptions, BuildSummary, TimePolicy, build_image
 from .progress import Progress
 
 #: Options of ``mkfs.erofs`` 1.9 that are not done yet: refused by name, since to ignore them would give

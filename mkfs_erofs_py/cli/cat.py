@@ -7,7 +7,7 @@ import sys
 import click
 
 from ..errors import UnreadableError
-from ..read.verify import filled
+from ..read.whole import filled
 from .reading import device_option, image_argument, open_image
 
 __all__ = ["command"]

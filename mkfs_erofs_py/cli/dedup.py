@@ -9,10 +9,10 @@ import os
 import click
 
 from ..errors import UnreadableError, UsageError
-from ..mount import Answer, Profile, predict, profile_image
-from ..mount.index import Index
 from ..read import Image
-from .saving import as_json, distinct, export, matrix_table, table, top_table
+from ..sharing import Answer, Profile, predict, profile_image
+from ..sharing.index import Index
+from ..sharing.report import as_json, distinct, export, matrix_table, table, top_table
 
 __all__ = ["command"]
 

@@ -10,7 +10,8 @@ import click
 
 from ..ondisk.constants import FINGERPRINT_NAME
 from ..read import Image, Inode
-from .reading import image_argument, json_option, open_image, print_json, shown, text
+from ..units import shown, text
+from .reading import image_argument, json_option, open_image, print_json
 
 __all__ = ["command"]
 

@@ -16,7 +16,8 @@ from ..errors import UsageError
 from ..ondisk.constants import Algorithm, Compat, Incompat, Layout
 from ..read import METABOX, PACKED, Image, Inode, Kind
 from ..read.map import image_map
-from .reading import absolute, describe_inode, device_option, image_argument, json_option, open_image, shown, text
+from ..units import absolute, shown, text
+from .reading import describe_inode, device_option, image_argument, json_option, open_image
 
 __all__ = ["command"]
 

@@ -11,11 +11,12 @@ from dataclasses import asdict
 import click
 
 from ..errors import OutputError
-from .extraction import Extracted, extract_tree
+from ..extract.folder import Extracted, extract_tree
+from ..extract.tar import write_tar
+from ..units import absolute
+from ..workers.processes import available_cores
 from .progress import Progress
-from .reading import absolute, device_option, image_argument, json_option, open_image
-from .tarring import write_tar
-from .workers import available_cores
+from .reading import device_option, image_argument, json_option, open_image
 
 __all__ = ["command"]
 

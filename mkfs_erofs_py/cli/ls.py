@@ -13,16 +13,14 @@ from ..errors import CorruptError
 from ..ondisk.constants import FileType
 from ..ondisk.dirent import Dirent
 from ..read import Image, Inode
+from ..units import absolute, shown, text
 from .reading import (
-    absolute,
     describe_inode,
     device_option,
     image_argument,
     json_option,
     open_image,
     print_json,
-    shown,
-    text,
     when,
 )
 

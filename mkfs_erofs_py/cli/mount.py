@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import MountError, UsageError, printable
-from ..mount import Vfs
 from ..mount.kernel import mount_all, obstacle
 from ..mount.points import places, statistics
 from ..pagecache import PageCache
 from ..read import Image
+from ..sharing.report import distinct
+from ..vfs import Vfs
 from .reading import print_json
-from .saving import distinct
 
 if TYPE_CHECKING:
     from ..mount.fuse import Daemon

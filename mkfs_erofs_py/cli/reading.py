@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -11,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ..errors import printable
 from ..read import Image, Inode
+from ..units import text
 
 __all__ = [
     "describe_inode",
@@ -21,8 +20,6 @@ __all__ = [
     "json_option",
     "open_image",
     "print_json",
-    "shown",
-    "text",
     "when",
 ]
 
@@ -38,20 +35,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def open_image(image: str, devices: Sequence[str]) -> Image:
     """Open an image with its extra devices. Raises what `Image.open` does."""
     return Image.open(image, devices=devices)
-
-
-def shown(name: bytes) -> str:
-    """Return a name as one line of text for people: what does not print becomes ``\\xNN``."""
-    try:
-        found = name.decode()
-    except UnicodeDecodeError:
-        return printable(name)
-    return found if found.isprintable() else printable(name)
-
-
-def text(name: bytes) -> str:
-    """Return a name for JSON: UTF-8, other bytes as lone surrogates (``os.fsencode`` gives the bytes back)."""
-    return name.decode("utf-8", "surrogateescape")
 
 
 def when(inode: Inode) -> str:
@@ -90,8 +73,3 @@ def print_json(rows: Iterable[object]) -> None:
         write(json.dumps(row))
         first = False
     write("[]\n" if first else "\n]\n")
-
-
-def absolute(path: str | bytes) -> bytes:
-    """Return a path inside an image in the form in which `Image.walk` gives paths."""
-    return b"/" + os.fsencode(path).strip(b"/")

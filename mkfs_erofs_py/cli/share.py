@@ -8,9 +8,9 @@ import gc
 import click
 
 from ..errors import SourceError, UsageError
-from ..mount import Range, measure, parse_ranges
 from ..read import Image
-from .saving import as_json, chart, distinct, table
+from ..sharing import Range, measure, parse_ranges
+from ..sharing.report import as_json, chart, distinct, table
 
 __all__ = ["command"]
 

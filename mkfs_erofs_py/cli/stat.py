@@ -13,7 +13,8 @@ from ..errors import CorruptError, printable
 from ..fingerprint import describe
 from ..ondisk.constants import Layout
 from ..read import Image
-from .reading import absolute, describe_inode, device_option, image_argument, json_option, open_image, text, when
+from ..units import absolute, text
+from .reading import describe_inode, device_option, image_argument, json_option, open_image, when
 
 __all__ = ["command"]
 

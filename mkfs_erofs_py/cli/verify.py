@@ -11,14 +11,15 @@ from typing import Any
 
 import click
 
+from ..check.image import Report, Wanted, check_image
+from ..check.inode import Finding
+from ..check.manifest import read_manifest, write_manifest
 from ..errors import ImageError, UnreadableError, UsageError, printable
 from ..fingerprint import ALGORITHMS
-from ..read.verify import Finding
-from .checking import Report, Wanted, check_image
-from .manifest import read_manifest, write_manifest
+from ..units import shown, text
+from ..workers.processes import available_cores
 from .progress import Progress
-from .reading import device_option, json_option, open_image, shown, text
-from .workers import available_cores
+from .reading import device_option, json_option, open_image
 
 __all__ = ["command"]
 

@@ -20,9 +20,9 @@ from typing import Any
 
 from ..errors import MountError, printable
 from ..pagecache import Counters
+from ..vfs import MountedImage, Vfs
 from .operations import Fuse, Operations
 from .points import OURS, Place, pack_statistics
-from .vfs import MountedImage, Vfs
 
 __all__ = ["Daemon"]
 
@@ -93,9 +93,7 @@ class Daemon:
     SIGUSR1 (tell the counters). ``warnings`` are told with the counters; whoever makes them may go on adding.
     """
 
-    def __init__(
-        self, vfs: Vfs, mounted: Sequence[tuple[Place, MountedImage]], warnings: Collection[str] = ()
-    ) -> None:
+    def __init__(self, vfs: Vfs, mounted: Sequence[tuple[Place, MountedImage]], warnings: Collection[str] = ()) -> None:
         self._vfs = vfs
         self._warnings = warnings
         self._sessions = [

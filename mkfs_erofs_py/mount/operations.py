@@ -22,8 +22,8 @@ import mfusepy
 from ..errors import CorruptError, ErofsError, OutOfBoundsError, UnreadableError, UnsupportedError
 from ..pagecache import Advice, CachedFile
 from ..read import Inode
+from ..vfs import Entry, MountedImage
 from .points import STATISTICS
-from .vfs import Entry, MountedImage
 
 __all__ = ["Fuse", "Operations"]
 

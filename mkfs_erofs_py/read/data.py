@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..compress import Decoder, decoder, decompress, window_of
 from ..errors import CorruptError, ImageError, OutOfBoundsError, UsageError
-from ..io import Buffer
+from ..files.read_at import Buffer
 from ..ondisk.constants import Layout
 from ..ondisk.lcluster import Advise, MapHeader
 from .extent import METABOX, PACKED, Extent, Kind

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import CorruptError, ImageError, UnreadableError, UnsupportedError, UsageError
-from ..io import Buffer, PathOrFile, ReadAt, open_read_at
+from ..files.read_at import Buffer, PathOrFile, ReadAt, open_read_at
 from ..ondisk.constants import FileType, Incompat
 from ..ondisk.device import DeviceSlot
 from ..ondisk.dirent import Dirent

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import CorruptError, OutOfBoundsError, UnsupportedError, UsageError
-from ..io import Buffer, ReadAt
+from ..files.read_at import Buffer, ReadAt
 from ..ondisk.constants import BLOCK_BITS_RANGE, SUPERBLOCK_OFFSET, Algorithm, Compat, Incompat
 from ..ondisk.device import SLOT_SIZE, DeviceSlot
 from ..ondisk.superblock import (

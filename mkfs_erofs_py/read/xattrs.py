@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CorruptError
-from ..io import ReadAt
+from ..files.read_at import ReadAt
 from ..ondisk.constants import FINGERPRINT_NAME, Compat, Incompat
 from ..ondisk.superblock import LongPrefix, unpack_prefixes
 from ..ondisk.xattr import (

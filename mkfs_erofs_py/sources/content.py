@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from ..errors import SourceError
-from .deep import open_below
+from ..files.below import open_below
 
 __all__ = ["FileContent", "Identity", "Place", "identity_of"]
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SourceError, UsageError
+from ..files.below import PATH_LIMIT, open_below
 from ..ondisk.constants import NAME_MAX, SYMLINK_MAX
 from ..ondisk.xattr import split_name
 from ..tree import Node
 from .content import FileContent, Place, identity_of
-from .deep import PATH_LIMIT, open_below
 from .posix_regex import PosixRegex
 
 __all__ = ["Exclude", "read_directory"]

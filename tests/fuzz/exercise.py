@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from mkfs_erofs_py.check.inode import check
 from mkfs_erofs_py.errors import ImageError, UnreadableError
 from mkfs_erofs_py.ondisk.superblock import checksum_end
 from mkfs_erofs_py.read import Image, Inode
 from mkfs_erofs_py.read.map import image_map
-from mkfs_erofs_py.read.verify import check
 from tests.support.handmade import with_checksum
 
 __all__ = ["exercise", "mended"]

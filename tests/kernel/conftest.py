@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from mkfs_erofs_py.build import BuildSummary, build_image
-from mkfs_erofs_py.build.kernel import Kernel
+from mkfs_erofs_py.kernels import Kernel
+from mkfs_erofs_py.write import BuildSummary, build_image
 from tests.kernel.harness import probes
 from tests.kernel.harness.boot import Guest
 from tests.kernel.harness.fetch import fetch

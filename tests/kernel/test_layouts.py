@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mkfs_erofs_py.build.kernel import Kernel
+from mkfs_erofs_py.kernels import Kernel
 from tests.kernel.conftest import Build, Judge, Source
 from tests.kernel.harness.mapping import PAGE
 from tests.kernel.harness.remote import RemoteError

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from mkfs_erofs_py.build import build_image
 from mkfs_erofs_py.mount.kernel import obstacle
 from mkfs_erofs_py.mount.points import STATISTICS, mounts_at
 from mkfs_erofs_py.mount.points import statistics as counted
 from mkfs_erofs_py.pagecache import page_round
 from mkfs_erofs_py.read import Image
+from mkfs_erofs_py.write import build_image
 from tests.support.handmade import with_checksum
 from tests.support.requirements import lacking
 from tests.support.sample import make_crowd

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.kernel.measure import running_in_user_space
 from benchmarks.kernel.systems import System
-from mkfs_erofs_py.build import build_image
+from mkfs_erofs_py.write import build_image
 from tests.kernel.harness.namespaces import Namespaces
 from tests.kernel.harness.remote import RemoteError
 from tests.support.requirements import ROOT, UnavailableError, lacking

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mkfs_erofs_py.build import build_image
-from mkfs_erofs_py.mount import measure, predict, profile_image
 from mkfs_erofs_py.read import Image
+from mkfs_erofs_py.sharing import measure, predict, profile_image
+from mkfs_erofs_py.write import build_image
 from tests.conftest import KernelMount
 
 pytestmark = pytest.mark.kernel

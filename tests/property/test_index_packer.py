@@ -10,8 +10,8 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkfs_erofs_py.build.packer import TYPE_SHIFT, ExtentPacker, LclusterPacker
 from mkfs_erofs_py.compress import Encoder, decompress, make_encoder
+from mkfs_erofs_py.encode.packer import TYPE_SHIFT, ExtentPacker, LclusterPacker
 from mkfs_erofs_py.ondisk.constants import MAX_DECODED, Algorithm
 from mkfs_erofs_py.ondisk.extent import PLEN_FORMAT_SHIFT, PLEN_MASK
 from mkfs_erofs_py.ondisk.lcluster import LCLUSTER_HEAD1, LCLUSTER_PLAIN

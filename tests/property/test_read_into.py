@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkfs_erofs_py.build import build_image
 from mkfs_erofs_py.errors import CorruptError
 from mkfs_erofs_py.read import Image, Inode
 from mkfs_erofs_py.read.data import DataReader
+from mkfs_erofs_py.write import build_image
 
 SIZE = 700_001
 

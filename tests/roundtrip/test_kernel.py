@@ -13,9 +13,9 @@ from typing import Any
 import blake3
 import pytest
 
-from mkfs_erofs_py.build import BuildSummary
+from mkfs_erofs_py.check.inode import check
 from mkfs_erofs_py.read import Image
-from mkfs_erofs_py.read.verify import check
+from mkfs_erofs_py.write import BuildSummary
 from tests.compat.seen import seen
 from tests.conftest import KernelMount
 from tests.support.images import build, fsck, make, mixed, noise, text

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from mkfs_erofs_py.build import BuildOptions, build_image
 from mkfs_erofs_py.cli.main import run
 from mkfs_erofs_py.read import Image
+from mkfs_erofs_py.write import BuildOptions, build_image
 from tests.compat.seen import seen
 from tests.support.trees import compare_trees, differences, snapshot
 

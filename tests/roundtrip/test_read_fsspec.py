@@ -9,9 +9,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from mkfs_erofs_py.build import build_image
 from mkfs_erofs_py.errors import UsageError
 from mkfs_erofs_py.read.fs import ErofsFileSystem
+from mkfs_erofs_py.write import build_image
 from tests.support.trees import snapshot
 
 

@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mkfs_erofs_py.build import build_image
 from mkfs_erofs_py.cli.main import run
 from mkfs_erofs_py.pagecache import page_round
 from mkfs_erofs_py.read import Image
+from mkfs_erofs_py.write import build_image
 from tests.support.handmade import with_checksum
 
 Cli = Callable[..., tuple[int, str, str]]

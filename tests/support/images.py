@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mkfs_erofs_py.build import BuildOptions, BuildSummary, build_image
+from mkfs_erofs_py.write import BuildOptions, BuildSummary, build_image
 
 __all__ = ["WHEN", "Spec", "build", "fsck", "make", "mixed", "noise", "text"]
 

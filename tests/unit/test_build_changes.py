@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mkfs_erofs_py.build import BuildOptions, build_image
 from mkfs_erofs_py.errors import SourceError
 from mkfs_erofs_py.sources.content import FileContent
+from mkfs_erofs_py.write import BuildOptions, build_image
 from tests.support.images import make, mixed, text
 
 #: Larger than a segment: read by the builder itself, a part at a time; smaller files are read by workers.

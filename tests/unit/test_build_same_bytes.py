@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from mkfs_erofs_py.build import TimePolicy
 from mkfs_erofs_py.read import Image
+from mkfs_erofs_py.write import TimePolicy
 from tests.support.images import WHEN, Spec, build, make, mixed, noise, text
 from tests.support.requirements import ROOT
 from tests.support.sample import make_tree

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mkfs_erofs_py.build import spool
 from mkfs_erofs_py.errors import OutputError
+from mkfs_erofs_py.files import spool
 from mkfs_erofs_py.read import Image
 from tests.compat.seen import seen
 from tests.conftest import KernelMount

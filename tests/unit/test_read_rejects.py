@@ -15,6 +15,7 @@ from typing import Any
 import lz4.block
 import pytest
 
+from mkfs_erofs_py.check.inode import check
 from mkfs_erofs_py.errors import CorruptError, ImageError, OutOfBoundsError, UnsupportedError
 from mkfs_erofs_py.ondisk.chunk import HOLE, ChunkFormat, pack_chunks
 from mkfs_erofs_py.ondisk.constants import Algorithm, Compat, Incompat, Layout
@@ -25,7 +26,6 @@ from mkfs_erofs_py.ondisk.lcluster import Advise, MapHeader
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
 from mkfs_erofs_py.ondisk.xattr import XattrEntry, filter_word, pack_area
 from mkfs_erofs_py.read import Image
-from mkfs_erofs_py.read.verify import check
 from tests.support.handmade import Handmade, with_checksum
 
 FILE, LINK, FOLDER = S_IFREG | 0o644, S_IFLNK | 0o777, S_IFDIR | 0o755

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkfs_erofs_py.errors import CorruptError, OutputError, UnreadableError, UsageError
-from mkfs_erofs_py.mount import Profile, Range, Saving, measure, parse_ranges, predict, profile_image
-from mkfs_erofs_py.mount.index import Index
-from mkfs_erofs_py.mount.saving import Held, TopFile, sharing_key
 from mkfs_erofs_py.ondisk.constants import Compat
 from mkfs_erofs_py.read import Image
+from mkfs_erofs_py.sharing import Profile, Range, Saving, measure, parse_ranges, predict, profile_image
+from mkfs_erofs_py.sharing.index import Index
+from mkfs_erofs_py.sharing.predict import Held, TopFile, sharing_key
 
 KB = 1 << 10
 
@@ -191,8 +191,8 @@ def test_ranges_are_counted_page_by_page() -> None:
 def test_images_larger_than_the_machine_are_measured_too(monkeypatch: pytest.MonkeyPatch) -> None:
     images = fleet(FakeImage([marked(300000, A), marked(5, B)]), FakeImage([marked(300000, A), marked(90000)]))
     expected = measure(images)
-    monkeypatch.setattr("mkfs_erofs_py.mount.measurement._room", lambda: 20 * 4096)
-    monkeypatch.setattr("mkfs_erofs_py.mount.measurement.WINDOW", 4 * 4096)
+    monkeypatch.setattr("mkfs_erofs_py.sharing.measure._room", lambda: 20 * 4096)
+    monkeypatch.setattr("mkfs_erofs_py.sharing.measure.WINDOW", 4 * 4096)
     assert measure(images) == expected
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from ..errors import ImageError
 from ..read import Image
-from ..read.verify import Finding, check
-from .against import SourceFile, compare_metadata, paths_below
-from .workers import run
+from ..workers.processes import run
+from .inode import Finding, check
+from .tree import SourceFile, compare_metadata, paths_below
 
 __all__ = ["Report", "Wanted", "check_image"]
 

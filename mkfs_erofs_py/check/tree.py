@@ -7,11 +7,11 @@ import stat
 from collections.abc import Iterator
 
 from ..errors import SourceError
-from ..io import Buffer
+from ..files.read_at import Buffer
 from ..ondisk.constants import FINGERPRINT_NAME
 from ..read import Image, Inode
-from ..read.verify import Finding
-from .reading import shown
+from ..units import shown
+from .inode import Finding
 
 __all__ = ["SourceFile", "compare_metadata", "paths_below"]
 

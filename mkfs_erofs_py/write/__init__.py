@@ -4,13 +4,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .image import BuildSummary, build_image
+    from .build import BuildSummary, build_image
     from .options import BuildOptions, TimePolicy
 
 __all__ = ["BuildOptions", "BuildSummary", "TimePolicy", "build_image"]
 
 #: Loaded on use: workers, which live in this package too, start up with every build and need none of it.
-_HOMES = {"BuildOptions": "options", "BuildSummary": "image", "TimePolicy": "options", "build_image": "image"}
+_HOMES = {"BuildOptions": "options", "BuildSummary": "build", "TimePolicy": "options", "build_image": "build"}
 
 
 def __getattr__(name: str) -> Any:

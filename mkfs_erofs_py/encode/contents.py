@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import SourceError
+from ..files.output import Output
+from ..files.spool import Spool
 from ..fingerprint import Hasher, new_hasher
 from ..ondisk.lcluster import LCLUSTER_PLAIN
 from ..tree import Node, OpenContent
-from .output import Output
 from .packer import TYPE_SHIFT
 from .packing import IndexForm, Packing
 from .pool import Pool, Slot
-from .spool import Spool
 from .worker import FLAT, FilesJob, Packed, SegmentJob
 
 __all__ = ["ContentStore", "Stored"]

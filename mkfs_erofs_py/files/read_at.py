@@ -14,7 +14,7 @@ import stat
 import threading
 from typing import Any, BinaryIO, Protocol
 
-from .errors import OutOfBoundsError, UnreadableError, UsageError
+from ..errors import OutOfBoundsError, UnreadableError, UsageError
 
 __all__ = ["Buffer", "Mapped", "Memory", "PathOrFile", "Positional", "ReadAt", "Seekable", "open_read_at"]
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from ..read import Image, Inode
-from ..read.verify import filled
-from .extraction import Extracted, selected
+from ..read.whole import filled
+from .folder import Extracted, selected
 
 __all__ = ["write_tar"]
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 
 from ..errors import OutputError, SourceError
-from .reading import absolute
+from ..units import absolute
 
 __all__ = ["read_manifest", "write_manifest"]
 

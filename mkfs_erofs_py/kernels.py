@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..errors import UsageError
+from .errors import UsageError
 
 __all__ = ["DEFAULT_KERNEL", "OLDEST_KERNEL", "Kernel", "Requirements"]
 

@@ -10,6 +10,10 @@ from dataclasses import replace
 import blake3
 
 from ..compress import make_encoder
+from ..encode.contents import Stored
+from ..encode.packing import IndexForm
+from ..files.output import Output
+from ..files.spool import Spool
 from ..fingerprint import DIGEST_SIZE
 from ..ondisk.constants import (
     LZ4_MAX_BLOCKS,
@@ -31,14 +35,10 @@ from ..ondisk.superblock import (
     pack_algorithms,
     pack_prefixes,
 )
-from .contents import Stored
 from .heads import Heads
 from .index import index_bytes, index_layout
 from .options import Profile
-from .output import Output
-from .packing import IndexForm
 from .plan import Plan, names
-from .spool import Spool
 
 __all__ = ["emit_metadata", "emit_superblock", "front_size"]
 

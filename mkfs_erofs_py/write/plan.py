@@ -1,6 +1,6 @@
 """Where everything that is not file content will lie: directory blocks, attributes, inodes.
 
-The plan is made when all contents are stored and holds every decision; `mkfs_erofs_py.build.emit`
+The plan is made when all contents are stored and holds every decision; `mkfs_erofs_py.write.emit`
 writes it down without another one. Behind the contents come
 
 1. directory blocks and what else needs blocks of its own (symlinks too long for their inode's),
@@ -16,8 +16,8 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..encode.contents import Stored
 from ..ondisk.dirent import directory_size
-from .contents import Stored
 from .heads import Heads
 from .index import index_size
 

@@ -6,6 +6,8 @@ from array import array
 from collections.abc import Iterator
 
 from ..compress import CompressorSpec
+from ..encode.packer import TYPE_SHIFT
+from ..encode.packing import IndexForm, Packing
 from ..ondisk.constants import Layout
 from ..ondisk.extent import PLEN_FORMAT_SHIFT, PLEN_MASK, EncodedExtent, pack_extents, pack_lengths
 from ..ondisk.lcluster import (
@@ -19,8 +21,6 @@ from ..ondisk.lcluster import (
     pack_compact,
     pack_full,
 )
-from .packer import TYPE_SHIFT
-from .packing import IndexForm, Packing
 
 __all__ = ["index_bytes", "index_layout", "index_size"]
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from ..errors import ImageError, UnreadableError, UsageError, printable
 from ..pagecache import PAGE, Advice, CachedFile, PageCache
 from ..read import Image, Inode
-from .saving import Answer, Saving
-from .vfs import Vfs
+from ..vfs import Vfs
+from .predict import Answer, Saving
 
 __all__ = ["Range", "measure", "parse_ranges"]
 

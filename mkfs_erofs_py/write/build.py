@@ -11,17 +11,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..encode.contents import ContentStore, Stored
+from ..encode.pool import Pool
 from ..errors import SourceError, UsageError
+from ..files.output import create
+from ..files.spool import Spool
 from ..sources.directory import Exclude, read_directory
 from ..tree import Node
-from .contents import ContentStore, Stored
 from .emit import emit_metadata, emit_superblock, front_size
 from .heads import Heads, kind, make_heads
 from .options import BuildOptions, Profile, first_sharing_kernel, resolve
-from .output import create
 from .plan import inline_room, make_plan
-from .pool import Pool
-from .spool import Spool
 
 __all__ = ["BuildSummary", "build_image"]
 

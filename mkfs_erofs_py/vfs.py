@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from ..errors import UsageError
-from ..ondisk.constants import Compat
-from ..ondisk.inode import file_type
-from ..pagecache import PAGE, CachedFile, Counters, PageCache, Tenant, page_round
-from ..read import Image, Inode
+from .errors import UsageError
+from .ondisk.constants import Compat
+from .ondisk.inode import file_type
+from .pagecache import PAGE, CachedFile, Counters, PageCache, Tenant, page_round
+from .read import Image, Inode
 
 __all__ = ["Entry", "FileSystemFacts", "ImageFetcher", "MountedImage", "Vfs"]
 

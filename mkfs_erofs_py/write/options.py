@@ -7,8 +7,10 @@ import uuid
 from dataclasses import dataclass
 
 from ..compress import CompressorSpec, parse_compressor
+from ..encode.packing import IndexForm, Packing
 from ..errors import UsageError
 from ..fingerprint import ALGORITHMS
+from ..kernels import Kernel, Requirements
 from ..ondisk.constants import (
     ALGORITHM_KERNEL,
     BLOCK_BITS_RANGE,
@@ -24,8 +26,6 @@ from ..ondisk.constants import (
 from ..ondisk.lcluster import COMPACT_MAX_BITS, D0_CBLKCNT
 from ..ondisk.superblock import LongPrefix
 from ..ondisk.xattr import LONG_PREFIX_FLAG, NAMESPACES
-from .kernel import Kernel, Requirements
-from .packing import IndexForm, Packing
 
 __all__ = ["BuildOptions", "Profile", "TimePolicy", "resolve"]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import OutputError, UnreadableError, printable
 from ..pagecache import page_round
-from .saving import Answer, Profile, Saving, TopFile, common_matrix
+from .predict import Answer, Profile, Saving, TopFile, common_matrix
 
 __all__ = ["Index"]
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..build.output import create
 from ..errors import OutputError, UsageError, printable
-from ..mount import Answer, Saving
+from ..files.output import create
+from .predict import Answer, Saving
 
 __all__ = [
     "as_dict",

@@ -26,7 +26,7 @@ __all__ = ["Pool", "Slot"]
 #: Few workers get more, as many as all of these together: they let packing start while the tree is read.
 _SLOTS, _ALL_SLOTS = 3, 16
 _PIPE = 1 << 20
-_START = "import sys; sys.path[:] = sys.argv[1:]; from mkfs_erofs_py.build.worker import worker_main; worker_main()"
+_START = "import sys; sys.path[:] = sys.argv[1:]; from mkfs_erofs_py.encode.worker import worker_main; worker_main()"
 
 
 class _Worker:

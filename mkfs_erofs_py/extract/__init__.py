@@ -1,0 +1,1 @@
+"""An image becomes a tree on disk or a tar stream."""
