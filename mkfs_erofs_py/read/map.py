@@ -115,7 +115,7 @@ def _fixed(image: Image) -> Iterator[Region]:
         yield Region(sb.prefix_table * 4, sb.prefix_table * 4 + size, "xattr prefixes")
 
 
-def _inode(image: Image, path: bytes, inode: Inode) -> Iterator[Region]:
+def _inode(image: Image, path: bytes, inode: Inode) -> Iterator[Region]:  # noqa: C901
     def region(start: int, end: int, what: str) -> Region:
         return Region(start, end, what, path, inode.nid)
 

@@ -179,7 +179,7 @@ class ClusterIndex:
             if kind & TYPE_MASK != LCLUSTER_NONHEAD:
                 return lcn
 
-    def extents(self, pos: int = 0) -> Iterator[Extent]:
+    def extents(self, pos: int = 0) -> Iterator[Extent]:  # noqa: C901 - one loop, since a call an lcluster would show
         """Yield the extents from the one that holds byte ``pos`` to the end of the file."""
         size = self._inode.size
         if pos >= size:
