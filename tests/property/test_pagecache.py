@@ -43,7 +43,7 @@ OPERATIONS = st.tuples(
     strict=st.booleans(),
     operations=st.lists(OPERATIONS, max_size=40),
 )
-def test_any_sequence_of_operations(
+def test_any_sequence_of_operations(  # noqa: C901 - a list of cases
     budget: int | None, strict: bool, operations: list[tuple[str, int, int, int, int, Advice]]
 ) -> None:
     cache = PageCache(budget, strict=strict)
