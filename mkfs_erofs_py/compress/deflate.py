@@ -12,15 +12,12 @@ from ctypes import c_char_p, c_int, c_uint, c_ulong, c_void_p
 from types import SimpleNamespace
 
 from ..errors import CorruptError
-from ..ondisk.constants import Algorithm
 from ..ondisk.superblock import AlgorithmRecord
 from .clib import bind, shared_library
 from .search import FillSearch
+from .spec import CompressorSpec
 
-__all__ = ["MAX_WINDOW", "MIN_WINDOW", "DeflateEncoder", "decompress_to"]
-
-MAX_WINDOW = 1 << 15
-MIN_WINDOW = 1 << 9  # zlib writes no smaller one in raw streams
+__all__ = ["DeflateEncoder", "decompress_to", "library"]
 
 _FINISH = 4
 _STREAM_END = 1
@@ -59,27 +56,28 @@ _PROTOTYPES = {
 
 
 @functools.cache
-def _library() -> SimpleNamespace:
+def library() -> SimpleNamespace:
+    """Return the functions of the C library. Raises UnsupportedError where this machine lacks it."""
     extension = getattr(zlib, "__file__", None)  # none where zlib is built into the interpreter
     files = itertools.chain([extension] if extension else [], shared_library("z"))
     return bind("DEFLATE compression", files, _PROTOTYPES)
 
 
 class DeflateEncoder:
-    """Raw DEFLATE at one level, no distance longer than ``window``."""
+    """Raw DEFLATE at one level, no distance longer than the window of ``record``."""
 
-    def __init__(self, level: int, window: int, max_pcluster: int) -> None:
-        library = _library()
-        self.record = AlgorithmRecord(algorithm=Algorithm.DEFLATE, window_bits=window.bit_length() - 1)
+    def __init__(self, spec: CompressorSpec, record: AlgorithmRecord, max_pcluster: int) -> None:
+        functions = library()
+        self.record = record
         self._stream = _Stream()
         self._stream_at = ctypes.addressof(self._stream)
-        self._reset = library.deflateReset
-        self._deflate = library.deflate
-        status = library.deflateInit2_(
+        self._reset = functions.deflateReset
+        self._deflate = functions.deflate
+        status = functions.deflateInit2_(
             self._stream_at,
-            level,
+            spec.level or 0,
             _DEFLATED,
-            1 - window.bit_length(),  # negative: raw
+            -record.window_bits,  # negative: raw
             _MEM_LEVEL,
             _DEFAULT_STRATEGY,
             zlib.ZLIB_VERSION.encode(),
@@ -88,7 +86,7 @@ class DeflateEncoder:
         if status != 0:
             raise MemoryError("no memory for a DEFLATE stream")
         # The stream must outlive the encoder by this call, and zlib's state points back to it.
-        weakref.finalize(self, _end, library.deflateEnd, self._stream)
+        weakref.finalize(self, _end, functions.deflateEnd, self._stream)
         self._search = FillSearch(self._try, max_pcluster)
         self.begin_file = self._search.forget
         self.fill = self._search.fill

@@ -1,8 +1,7 @@
 """LZ4 blocks, fast and high-compression, through the C library in the lz4 package.
 
 Both encoders end a block at an output size that is given (the ``destSize`` functions), so one
-call fills a pcluster. The format itself limits distances to 65535 bytes, which is also what the
-superblock declares: older kernels size their history by it.
+call fills a pcluster. The format itself limits distances to 65535 bytes.
 """
 
 from __future__ import annotations
@@ -15,13 +14,11 @@ from ctypes import c_int, c_void_p
 from types import SimpleNamespace
 
 from ..errors import CorruptError
-from ..ondisk.constants import Algorithm
 from ..ondisk.superblock import AlgorithmRecord
 from .clib import bind, extension_files, shared_library
+from .spec import CompressorSpec
 
-__all__ = ["MAX_DISTANCE", "Lz4Encoder", "Lz4HcEncoder", "decompress_to"]
-
-MAX_DISTANCE = 65535
+__all__ = ["Lz4Encoder", "Lz4HcEncoder", "decompress_to", "library"]
 
 # The fast encoder has twice the hash table entries for sources shorter than this (LZ4_64Klimit of
 # lz4.c): over Debian's /usr at 4 KiB that saves 0.7% of the blocks.
@@ -42,27 +39,22 @@ _PROTOTYPES = {
 
 
 @functools.cache
-def _library() -> SimpleNamespace:
+def library() -> SimpleNamespace:
+    """Return the functions of the C library. Raises UnsupportedError where this machine lacks it."""
     files = itertools.chain(extension_files("lz4", "block/_block"), shared_library("lz4"))
     return bind("LZ4", files, _PROTOTYPES)
-
-
-def _record(max_pcluster: int, block_size: int) -> AlgorithmRecord:
-    return AlgorithmRecord(
-        algorithm=Algorithm.LZ4, max_distance=MAX_DISTANCE, max_pcluster=-(-max_pcluster // block_size)
-    )
 
 
 class Lz4Encoder:
     """The fast LZ4 encoder; keeps no state between calls."""
 
-    def __init__(self, max_pcluster: int, block_size: int) -> None:
-        library = _library()
-        self.record = _record(max_pcluster, block_size)
+    def __init__(self, spec: CompressorSpec, record: AlgorithmRecord, max_pcluster: int) -> None:  # noqa: ARG002 - has no levels
+        functions = library()
+        self.record = record
         self._consumed = ctypes.c_int()
         self._consumed_at = ctypes.addressof(self._consumed)
-        self._fill = library.LZ4_compress_destSize
-        self._piece = library.LZ4_compress_default
+        self._fill = functions.LZ4_compress_destSize
+        self._piece = functions.LZ4_compress_default
 
     def begin_file(self) -> None:
         """Nothing is learned, so there is nothing to forget."""
@@ -92,19 +84,19 @@ class Lz4HcEncoder:
     reach, which gives the same output as clearing them and saves 3% of the time at 4 KiB.
     """
 
-    def __init__(self, level: int, max_pcluster: int, block_size: int) -> None:
-        library = _library()
-        self.record = _record(max_pcluster, block_size)
-        self._level = level
+    def __init__(self, spec: CompressorSpec, record: AlgorithmRecord, max_pcluster: int) -> None:  # noqa: ARG002 - any size
+        functions = library()
+        self.record = record
+        self._level = spec.level or 0
         self._consumed = ctypes.c_int()
         self._consumed_at = ctypes.addressof(self._consumed)
-        self._reset = library.LZ4_resetStreamHC_fast
-        self._fill = library.LZ4_compress_HC_continue_destSize
-        self._piece = library.LZ4_compress_HC_continue
-        self._state: int | None = library.LZ4_createStreamHC()
+        self._reset = functions.LZ4_resetStreamHC_fast
+        self._fill = functions.LZ4_compress_HC_continue_destSize
+        self._piece = functions.LZ4_compress_HC_continue
+        self._state: int | None = functions.LZ4_createStreamHC()
         if self._state is None:
             raise MemoryError("no memory for an LZ4 state")
-        weakref.finalize(self, library.LZ4_freeStreamHC, self._state)
+        weakref.finalize(self, functions.LZ4_freeStreamHC, self._state)
 
     def begin_file(self) -> None:
         """Nothing is learned, so there is nothing to forget."""
@@ -132,11 +124,11 @@ def decompress_to(window: int, data: bytes, dst: int, size: int, partial: bool) 
     7.3 ignore a smaller declaration.
     """
     del window
-    library = _library()
+    functions = library()
     if partial:
-        decoded = library.LZ4_decompress_safe_partial(data, dst, len(data), size, size)
+        decoded = functions.LZ4_decompress_safe_partial(data, dst, len(data), size, size)
     else:
-        decoded = library.LZ4_decompress_safe(data, dst, len(data), size)
+        decoded = functions.LZ4_decompress_safe(data, dst, len(data), size)
     if decoded != size:
         raise CorruptError(
             "malformed LZ4 block" if decoded < 0 else f"LZ4 block holds {decoded} bytes, {size} expected"

@@ -18,14 +18,11 @@ from ctypes import c_int, c_size_t, c_ubyte, c_uint32, c_uint64, c_void_p
 from types import SimpleNamespace
 
 from ..errors import CorruptError, UsageError
-from ..ondisk.constants import Algorithm
 from ..ondisk.superblock import AlgorithmRecord
 from .clib import bind, shared_library
+from .spec import CompressorSpec
 
-__all__ = ["MAX_WINDOW", "MIN_WINDOW", "MicroLzmaEncoder", "decompress_to"]
-
-MIN_WINDOW = 4 << 10
-MAX_WINDOW = 8 << 20
+__all__ = ["MicroLzmaEncoder", "decompress_to", "library"]
 
 _FINISH = 3
 _OK = 0
@@ -77,33 +74,30 @@ _PROTOTYPES = {
 
 
 @functools.cache
-def _library() -> SimpleNamespace:
+def library() -> SimpleNamespace:
+    """Return the functions of the C library. Raises UnsupportedError where this machine lacks it."""
     extension = getattr(_lzma, "__file__", None)  # none where it is built into the interpreter
     files = itertools.chain([extension] if extension else [], shared_library("lzma"))
     return bind("LZMA compression", files, _PROTOTYPES)
 
 
 class MicroLzmaEncoder:
-    """MicroLZMA at one preset (0 to 9, 100 to 109 for the extreme ones), dictionary of ``window`` bytes.
+    """MicroLZMA at one preset (0 to 9, 100 to 109 for the extreme ones), with the dictionary of ``record``."""
 
-    Raises UsageError for ``lc``, ``lp`` and ``pb`` that LZMA does not allow.
-    """
-
-    def __init__(
-        self, level: int, window: int, *, lc: int | None = None, lp: int | None = None, pb: int | None = None
-    ) -> None:
-        library = _library()
-        self.record = AlgorithmRecord(algorithm=Algorithm.LZMA, dict_size=window)
+    def __init__(self, spec: CompressorSpec, record: AlgorithmRecord, max_pcluster: int) -> None:  # noqa: ARG002 - any size
+        functions = library()
+        self.record = record
         self._options = _Options()
         self._options_at = ctypes.addressof(self._options)
         self._stream = _Stream()
         self._stream_at = ctypes.addressof(self._stream)
-        self._start = library.lzma_microlzma_encoder
-        self._code = library.lzma_code
-        weakref.finalize(self, _end, library.lzma_end, self._stream)
-        library.lzma_lzma_preset(self._options_at, level % 100 | (_EXTREME if level >= 100 else 0))
-        self._options.dict_size = window
-        for name, value in (("lc", lc), ("lp", lp), ("pb", pb)):
+        self._start = functions.lzma_microlzma_encoder
+        self._code = functions.lzma_code
+        weakref.finalize(self, _end, functions.lzma_end, self._stream)
+        level = spec.level or 0
+        functions.lzma_lzma_preset(self._options_at, level % 100 | (_EXTREME if level >= 100 else 0))
+        self._options.dict_size = record.dict_size
+        for name, value in (("lc", spec.lc), ("lp", spec.lp), ("pb", spec.pb)):
             if value is not None:
                 setattr(self._options, name, value)
         if self._start(self._stream_at, self._options_at) != _OK:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from ..ondisk.constants import Algorithm
 from ..ondisk.superblock import AlgorithmRecord
+from .spec import CompressorSpec
 
-__all__ = ["Encoder", "strip_padding", "window_of"]
+__all__ = ["Codec", "Decoder", "Encoder", "strip_padding", "window_of"]
+
+Decoder = Callable[[bytes, int, int, bool], None]
+"""Decodes ``(stream, address, size, partial)``: one stream, without padding, to ``size`` bytes of the caller's memory
+at ``address``. The stream must end with its data and decode to ``size`` bytes, unless ``partial``: then it may go on
+after them. Raises CorruptError for every stream that breaks these rules; the memory then holds anything.
+Any number of threads may call it at once; the interpreter's lock is released within.
+"""
 
 
 class Encoder(Protocol):
@@ -43,6 +52,19 @@ class Encoder(Protocol):
 
         A stream that would fit with less than a dozen bytes to spare may be counted as too long.
         """
+
+
+class Codec(NamedTuple):
+    """The code of one compressor, once its module is loaded.
+
+    ``library`` finds the C library that encoding needs, or raises UnsupportedError. ``encoder`` makes an encoder
+    for a spec, the record that announces its streams (it decides the window) and the largest pcluster in bytes.
+    ``decompress_to`` is a `Decoder` that takes the window, in bytes, as its first argument.
+    """
+
+    library: Callable[[], object]
+    encoder: Callable[[CompressorSpec, AlgorithmRecord, int], Encoder]
+    decompress_to: Callable[[int, bytes, int, int, bool], None]
 
 
 def window_of(record: AlgorithmRecord) -> int:

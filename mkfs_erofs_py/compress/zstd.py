@@ -11,16 +11,12 @@ from ctypes import c_char_p, c_int, c_size_t, c_ulonglong, c_void_p
 from types import SimpleNamespace
 
 from ..errors import CorruptError, UsageError
-from ..ondisk.constants import Algorithm
 from ..ondisk.superblock import AlgorithmRecord
 from .clib import bind, extension_files, shared_library
 from .search import FillSearch
+from .spec import CompressorSpec
 
-__all__ = ["MAX_WINDOW", "MIN_WINDOW", "ZstdEncoder", "decompress_to", "frame_window"]
-
-# The record in the superblock holds the window's logarithm less 10 and kernels accept at most 10.
-MIN_WINDOW = 1 << 10
-MAX_WINDOW = 1 << 20
+__all__ = ["ZstdEncoder", "decompress_to", "frame_window", "library"]
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _C_COMPRESSION_LEVEL = 100  # numbers of zstd.h, part of its stable interface
@@ -52,29 +48,31 @@ _PROTOTYPES = {
 
 
 @functools.cache
-def _library() -> SimpleNamespace:
+def library() -> SimpleNamespace:
+    """Return the functions of the C library. Raises UnsupportedError where this machine lacks it."""
     files = itertools.chain(extension_files("zstandard", "_cffi"), shared_library("zstd"))
     return bind("Zstandard", files, _PROTOTYPES)
 
 
 class ZstdEncoder:
-    """Zstandard at one level, no distance longer than ``window``.
+    """Zstandard at one level, no distance longer than the window of ``record``.
 
     The library cannot fill a given output, so ``fill`` searches: the ratio of the last pcluster of
     the same file predicts how much fits.
     """
 
-    def __init__(self, level: int, window: int, max_pcluster: int) -> None:
-        library = _library()
-        self.record = AlgorithmRecord(algorithm=Algorithm.ZSTD, window_bits=window.bit_length() - 1)
-        self._compress = library.ZSTD_compress2
-        self._context: int | None = library.ZSTD_createCCtx()
+    def __init__(self, spec: CompressorSpec, record: AlgorithmRecord, max_pcluster: int) -> None:
+        functions = library()
+        self.record = record
+        self._compress = functions.ZSTD_compress2
+        self._context: int | None = functions.ZSTD_createCCtx()
         if self._context is None:
             raise MemoryError("no memory for a Zstandard context")
-        weakref.finalize(self, library.ZSTD_freeCCtx, self._context)
-        for parameter, value in ((_C_COMPRESSION_LEVEL, level), (_C_WINDOW_LOG, window.bit_length() - 1)):
-            if library.ZSTD_CCtx_setParameter(self._context, parameter, value) > _ERRORS:
-                raise UsageError(f"zstd: level {level} with a window of {window} bytes is not possible")
+        weakref.finalize(self, functions.ZSTD_freeCCtx, self._context)
+        level, window_bits = spec.level or 0, record.window_bits
+        for parameter, value in ((_C_COMPRESSION_LEVEL, level), (_C_WINDOW_LOG, window_bits)):
+            if functions.ZSTD_CCtx_setParameter(self._context, parameter, value) > _ERRORS:
+                raise UsageError(f"zstd: level {level} with a window of {1 << window_bits} bytes is not possible")
         self._search = FillSearch(self._try, max_pcluster)
         self.begin_file = self._search.forget
         self.fill = self._search.fill
@@ -93,13 +91,13 @@ class _Decoder(threading.local):
     """One decoding context a thread, made when the thread first decodes and freed when it ends."""
 
     def __init__(self) -> None:
-        library = _library()
-        context: int | None = library.ZSTD_createDCtx()
+        functions = library()
+        context: int | None = functions.ZSTD_createDCtx()
         if context is None:
             raise MemoryError("no memory for a Zstandard context")
         self.context = context
         self._owner = _Owner()
-        weakref.finalize(self._owner, library.ZSTD_freeDCtx, context)
+        weakref.finalize(self._owner, functions.ZSTD_freeDCtx, context)
         self.source = _Buffer()
         self.target = _Buffer()
 
@@ -122,7 +120,7 @@ def frame_window(data: bytes) -> int:
     if data[:4] != _MAGIC or len(data) < 6:
         raise CorruptError("no Zstandard frame where one should start")
     if data[4] & 0x20:
-        size: int = _library().ZSTD_getFrameContentSize(data, len(data))
+        size: int = library().ZSTD_getFrameContentSize(data, len(data))
         return size
     base = 1 << 10 + (data[5] >> 3)
     return base + (base >> 3) * (data[5] & 7)
@@ -132,29 +130,31 @@ def decompress_to(window: int, data: bytes, dst: int, size: int, partial: bool) 
     """Decode the one frame in ``data`` to ``size`` bytes at ``dst``; see ``Decoder`` of this package."""
     if frame_window(data) > window:
         raise CorruptError(f"Zstandard frame needs a window of {frame_window(data)} bytes, {window} declared")
-    library, decoder = _library(), _decoder()
+    functions, decoder = library(), _decoder()
     if partial:
-        decoded = _decode_prefix(library, decoder, data, dst, size)
+        decoded = _decode_prefix(functions, decoder, data, dst, size)
     else:
-        if library.ZSTD_findFrameCompressedSize(data, len(data)) != len(data):
+        if functions.ZSTD_findFrameCompressedSize(data, len(data)) != len(data):
             raise CorruptError("Zstandard frame is cut short or followed by other bytes")
-        decoded = library.ZSTD_decompressDCtx(decoder.context, dst, size, data, len(data))
+        decoded = functions.ZSTD_decompressDCtx(decoder.context, dst, size, data, len(data))
     if decoded > _ERRORS:
-        raise CorruptError(f"malformed Zstandard frame: {library.ZSTD_getErrorName(decoded).decode()}")
+        raise CorruptError(f"malformed Zstandard frame: {functions.ZSTD_getErrorName(decoded).decode()}")
     if decoded != size:
         raise CorruptError(f"Zstandard frame holds {decoded} bytes, {size} expected")
 
 
-def _decode_prefix(library: SimpleNamespace, decoder: _Decoder, data: bytes, dst: int, size: int) -> int:
+def _decode_prefix(functions: SimpleNamespace, decoder: _Decoder, data: bytes, dst: int, size: int) -> int:
     """Decode until ``size`` bytes are written, the frame ends or an error; return as ZSTD_decompressDCtx."""
     source, target = decoder.source, decoder.target
     source.address, source.size, source.pos = ctypes.cast(c_char_p(data), c_void_p).value, len(data), 0
     target.address, target.size, target.pos = dst, size, 0
-    library.ZSTD_DCtx_reset(decoder.context, _RESET_SESSION)
+    functions.ZSTD_DCtx_reset(decoder.context, _RESET_SESSION)
     before = -1
     while target.pos < size and source.pos + target.pos != before:
         before = source.pos + target.pos
-        result: int = library.ZSTD_decompressStream(decoder.context, ctypes.addressof(target), ctypes.addressof(source))
+        result: int = functions.ZSTD_decompressStream(
+            decoder.context, ctypes.addressof(target), ctypes.addressof(source)
+        )
         if result > _ERRORS:
             return result
         if result == 0:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..compress import require_encoder
 from ..encode.contents import ContentStore, Stored
 from ..encode.pool import Pool
 from ..errors import SourceError, UsageError
@@ -88,6 +89,8 @@ def build_image(
     except TypeError as error:
         raise UsageError(str(error)) from None
     profile = resolve(options)
+    if profile.packing.compressor is not None:
+        require_encoder(profile.packing.compressor)
     source_path, image_path = os.fsencode(source), os.fsencode(image)
     report = progress or (lambda *_: None)
     with contextlib.ExitStack() as stack:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import blake3
 
-from ..compress import make_encoder
+from ..compress import make_record
 from ..encode.contents import Stored
 from ..encode.packing import IndexForm
 from ..files.output import Output
@@ -55,12 +55,12 @@ def _record(profile: Profile) -> AlgorithmRecord | None:
     packing = profile.packing
     if packing.compressor is None:
         return None
-    encoder = make_encoder(packing.compressor, max_pcluster=packing.pcluster, block_size=packing.block_size)
+    record = make_record(packing.compressor, max_pcluster=packing.pcluster, block_size=packing.block_size)
     if packing.compressor.algorithm == Algorithm.LZ4 and packing.index is IndexForm.EXTENTS:
         # A kernel sizes its buffers by this; a piece that starts within a block reaches into one more.
-        blocks = min(encoder.record.max_pcluster + 1, LZ4_MAX_BLOCKS, MAX_ENCODED >> packing.block_bits)
-        return replace(encoder.record, max_pcluster=blocks)
-    return encoder.record
+        blocks = min(record.max_pcluster + 1, LZ4_MAX_BLOCKS, MAX_ENCODED >> packing.block_bits)
+        return replace(record, max_pcluster=blocks)
+    return record
 
 
 def _records(profile: Profile) -> bytes:
