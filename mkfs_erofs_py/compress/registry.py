@@ -10,7 +10,8 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..ondisk.constants import ALGORITHM_KERNEL, Algorithm
+from ..kernels import Feature, Kernel
+from ..ondisk.constants import Algorithm
 from .protocol import Codec
 
 __all__ = ["COMPRESSORS", "Compressor", "by_algorithm"]
@@ -27,6 +28,8 @@ class Compressor:
     name: str
     #: Whose streams it writes.
     algorithm: Algorithm
+    #: What a kernel must have to decode them.
+    feature: Feature
     #: The levels there are, none for a compressor that knows only one way.
     levels: tuple[range, ...] = ()
     #: The level where none is given.
@@ -45,9 +48,9 @@ class Compressor:
     codec: Callable[[], Codec]
 
     @property
-    def first_kernel(self) -> tuple[int, int]:
+    def first_kernel(self) -> Kernel:
         """The Linux release that first decodes its streams."""
-        return ALGORITHM_KERNEL[self.algorithm]
+        return self.feature.first
 
 
 @functools.cache
@@ -100,6 +103,7 @@ COMPRESSORS: Mapping[str, Compressor] = {
         Compressor(
             name="lz4",
             algorithm=Algorithm.LZ4,
+            feature=Feature.LZ4,
             max_window=_LZ4_WINDOW,
             default_window=lambda _: _LZ4_WINDOW,
             codec=_lz4,
@@ -107,6 +111,7 @@ COMPRESSORS: Mapping[str, Compressor] = {
         Compressor(
             name="lz4hc",
             algorithm=Algorithm.LZ4,
+            feature=Feature.LZ4,
             levels=(range(13),),
             default_level=9,
             max_window=_LZ4_WINDOW,
@@ -116,6 +121,7 @@ COMPRESSORS: Mapping[str, Compressor] = {
         Compressor(
             name="lzma",
             algorithm=Algorithm.LZMA,
+            feature=Feature.LZMA,
             levels=(range(10), range(100, 110)),  # the latter are the "extreme" presets of the former
             default_level=6,
             dict_sizes=_LZMA_SIZES,
@@ -128,6 +134,7 @@ COMPRESSORS: Mapping[str, Compressor] = {
         Compressor(
             name="deflate",
             algorithm=Algorithm.DEFLATE,
+            feature=Feature.DEFLATE,
             levels=(range(10),),
             default_level=1,
             dict_sizes=_DEFLATE_SIZES,
@@ -139,6 +146,7 @@ COMPRESSORS: Mapping[str, Compressor] = {
         Compressor(
             name="zstd",
             algorithm=Algorithm.ZSTD,
+            feature=Feature.ZSTD,
             levels=(range(23),),
             default_level=3,
             dict_sizes=_ZSTD_SIZES,

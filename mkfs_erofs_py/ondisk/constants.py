@@ -1,19 +1,12 @@
-"""Numbers of the format: magic values, feature bits and the Linux release that first reads each.
-
-Sources: ``fs/erofs/erofs_fs.h`` for the values; the release in which ``fs/erofs`` first accepts
-a feature was read from the kernel's history.
-"""
+"""Numbers of the format: magic values, limits, feature bits. The values are those of ``fs/erofs/erofs_fs.h``."""
 
 from __future__ import annotations
 
 import enum
 
 __all__ = [
-    "ALGORITHM_KERNEL",
     "BLOCK_BITS_RANGE",
-    "COMPAT_KERNEL",
     "FINGERPRINT_NAME",
-    "INCOMPAT_KERNEL",
     "LZ4_MAX_BLOCKS",
     "MAX_DECODED",
     "MAX_ENCODED",
@@ -107,34 +100,3 @@ class Algorithm(enum.IntEnum):
     LZMA = 1
     DEFLATE = 2
     ZSTD = 3
-
-
-#: First Linux release (major, minor) that mounts an image with the bit set.
-INCOMPAT_KERNEL: dict[Incompat, tuple[int, int]] = {
-    Incompat.LZ4_0PADDING: (5, 4),
-    Incompat.COMPR_CFGS: (5, 13),
-    Incompat.CHUNKED_FILE: (5, 15),
-    Incompat.DEVICE_TABLE: (5, 16),
-    Incompat.ZTAILPACKING: (5, 17),
-    Incompat.FRAGMENTS: (6, 1),
-    Incompat.XATTR_PREFIXES: (6, 4),
-    Incompat.BIT48: (6, 15),
-    Incompat.METABOX: (6, 17),
-}
-
-#: First Linux release that makes use of the bit; older ones ignore it.
-COMPAT_KERNEL: dict[Compat, tuple[int, int]] = {
-    Compat.SB_CHKSUM: (5, 5),
-    Compat.XATTR_FILTER: (6, 6),
-    Compat.SHARED_EA_IN_METABOX: (6, 17),
-    Compat.PLAIN_XATTR_PFX: (6, 17),
-    Compat.ISHARE_XATTRS: (7, 0),
-}
-
-#: First Linux release that decodes the algorithm.
-ALGORITHM_KERNEL: dict[Algorithm, tuple[int, int]] = {
-    Algorithm.LZ4: (5, 4),
-    Algorithm.LZMA: (5, 16),
-    Algorithm.DEFLATE: (6, 6),
-    Algorithm.ZSTD: (6, 10),
-}

@@ -6,22 +6,17 @@ import enum
 import uuid
 from dataclasses import dataclass
 
-from ..compress import CompressorSpec, parse_compressor
+from ..compress import COMPRESSORS, CompressorSpec, parse_compressor
 from ..encode.packing import IndexForm, Packing
 from ..errors import UsageError
 from ..fingerprint import ALGORITHMS
-from ..kernels import Kernel, Requirements
+from ..kernels import Feature, Kernel, Requirements
 from ..ondisk.constants import (
-    ALGORITHM_KERNEL,
     BLOCK_BITS_RANGE,
-    COMPAT_KERNEL,
     FINGERPRINT_NAME,
-    INCOMPAT_KERNEL,
     LZ4_MAX_BLOCKS,
     MAX_ENCODED,
     Algorithm,
-    Compat,
-    Incompat,
 )
 from ..ondisk.lcluster import COMPACT_MAX_BITS, D0_CBLKCNT
 from ..ondisk.superblock import LongPrefix
@@ -143,23 +138,26 @@ def _block_bits(options: BuildOptions, needs: Requirements) -> int:
     if size != 1 << bits or not low <= bits <= high:
         raise UsageError(f"-b{size}: the block size is a power of two from {1 << low} to {1 << high}")
     if size < 4096:
-        # Smaller than any page: Linux reads plain files so from 6.4 and compressed ones from 6.8 on.
-        needs.require(f"-b{size}", (6, 8) if options.compressor else (6, 4))
+        # Smaller than any page.
+        needs.require(f"-b{size}", Feature.SUBPAGE_COMPRESSED if options.compressor else Feature.SUBPAGE_PLAIN)
     return bits
 
 
 def _wide(options: BuildOptions, needs: Requirements) -> bool:
     """Whether the image uses the 48-bit layout: asked for, or known to the named kernel."""
-    release = INCOMPAT_KERNEL[Incompat.BIT48]
     if options.dot_omitted:
-        needs.require("-Edot-omitted", release)
+        needs.require("-Edot-omitted", Feature.BIT48)
         if options.encoded_extents is False:
             raise UsageError("-Edot-omitted: is part of the 48-bit layout, which -E^48bit turns off")
     if options.encoded_extents:
-        needs.require("-E48bit", release)
-    wide = options.dot_omitted or needs.allow(release) if options.encoded_extents is None else options.encoded_extents
+        needs.require("-E48bit", Feature.BIT48)
+    wide = (
+        options.dot_omitted or needs.allow(Feature.BIT48)
+        if options.encoded_extents is None
+        else options.encoded_extents
+    )
     if wide:
-        needs.require("the 48-bit layout", release)
+        needs.require("the 48-bit layout", Feature.BIT48)
     return wide
 
 
@@ -169,7 +167,7 @@ def _index(
     if compressor is None:
         return IndexForm.NONE
     algorithm = Algorithm(compressor.algorithm)
-    needs.require(f"-z{options.compressor}", ALGORITHM_KERNEL[algorithm])
+    needs.require(f"-z{options.compressor}", COMPRESSORS[compressor.name].feature)
     if options.legacy_index:
         if options.encoded_extents:
             raise UsageError("-Elegacy-compress: contradicts -E48bit")
@@ -200,7 +198,7 @@ def _pcluster(
     if index is IndexForm.EXTENTS:
         return size
     if compressor is not None and size > block:
-        needs.require(f"-C{size}", INCOMPAT_KERNEL[Incompat.BIG_PCLUSTER])
+        needs.require(f"-C{size}", Feature.BIG_PCLUSTER)
     return size
 
 
@@ -210,7 +208,6 @@ def _prefixes(options: BuildOptions, needs: Requirements) -> tuple[tuple[LongPre
     The fingerprint's whole name is the first prefix, which the superblock names for sharing. A
     kernel that lacks prefixes gets it as an ordinary attribute, and cannot share.
     """
-    release = INCOMPAT_KERNEL[Incompat.XATTR_PREFIXES]
     prefixes = []
     entry = None
     if options.fingerprint == "none":
@@ -220,20 +217,20 @@ def _prefixes(options: BuildOptions, needs: Requirements) -> tuple[tuple[LongPre
         if options.fingerprint not in ALGORITHMS:
             raise UsageError(f"--fingerprint={options.fingerprint}: not one of {', '.join(ALGORITHMS)}, none")
         base, infix = _namespace(options.fingerprint_name, "--xattr-inode-digest", hidden=True)
-        if needs.allow(release):
+        if needs.allow(Feature.XATTR_PREFIXES):
             entry = LONG_PREFIX_FLAG, b""
             prefixes.append(LongPrefix(base, infix))
         elif base:
             entry = base, infix
         else:
-            needs.require(f"--xattr-inode-digest={options.fingerprint_name.decode()}", release)
+            needs.require(f"--xattr-inode-digest={options.fingerprint_name.decode()}", Feature.XATTR_PREFIXES)
     for name in options.xattr_prefixes:
-        needs.require(f"--xattr-prefix={name.decode('utf-8', 'replace')}", release)
+        needs.require(f"--xattr-prefix={name.decode('utf-8', 'replace')}", Feature.XATTR_PREFIXES)
         prefixes.append(LongPrefix(*_namespace(name, "--xattr-prefix", hidden=False)))
     if len(prefixes) > LONG_PREFIX_FLAG:
         raise UsageError(f"--xattr-prefix: at most {LONG_PREFIX_FLAG} prefixes fit")
     if prefixes:
-        needs.require("the prefix table", release)
+        needs.require("the prefix table", Feature.XATTR_PREFIXES)
     return tuple(prefixes), entry
 
 
@@ -251,4 +248,4 @@ def _namespace(name: bytes, option: str, *, hidden: bool) -> tuple[int, bytes]:
 
 def first_sharing_kernel() -> Kernel:
     """Return the release from which on images that announce fingerprints share page cache."""
-    return Kernel(*COMPAT_KERNEL[Compat.ISHARE_XATTRS])
+    return Feature.ISHARE.first
