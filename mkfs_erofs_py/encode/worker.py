@@ -1,240 +1,229 @@
-"""A worker process: reads, hashes and packs contents in memory it shares with the builder.
+"""The workers' side of encoding: contents are read, hashed and packed in memory shared with the builder.
 
-A process rather than a thread, since what Python does between two calls into the compressors would
-otherwise happen for all workers one after the other. Their parent is started afresh, since a
-program with threads may build images too; from it they are forked.
-
-Jobs and results are pickles over a pair of pipes. A *slot* of shared memory holds what a job reads
-(``input``) and what it packs (``output``); it is the builder's again once the job's result is there.
+Jobs and answers carry few objects, since a tree has many small files: an answer joins what became of all contents of
+its job into one column each.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import gc
 import mmap
-import os
-import pickle
-import signal
-import sys
-from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from array import array
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from ..compress import Encoder, make_encoder
+from ..compress import make_encoder
 from ..errors import SourceError
 from ..fingerprint import digest
 from ..ondisk.constants import MAX_ENCODED
-from ..tree import Content, OpenContent
-from .packer import ExtentPacker, LclusterPacker, Packer
-from .packing import IndexForm, Packing
+from ..tree import Reopen
+from .clusters import LclusterPacker
+from .encoded import Encoded, Key, Spans
+from .encoding import Encoding, IndexForm
+from .packed import ExtentPacker
+from .packer import Packer
 
-__all__ = ["FLAT", "PIECES", "Ends", "FilesJob", "Packed", "SegmentJob", "SlotMap", "Start", "worker_main"]
+__all__ = ["Answer", "Files", "Segment", "Worker", "input_room", "output_room"]
 
-#: What a content is stored as: its bytes as they are, or the packer's pieces.
-FLAT, PIECES = 0, 1
 #: Encoded extents: incompressible contents from this many blocks on are laid out flat, which kernels
 #: read without a copy; smaller ones stay packed, since a flat one has to start a block.
 _FLAT_BLOCKS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class SlotMap:
-    """Where the slots of one worker's shared memory lie. Sizes and offsets in bytes."""
+class Files(NamedTuple):
+    """Whole contents to read, hash and pack; together no more than a segment."""
 
-    segment: int
-    slots: int
-
-    @property
-    def input_size(self) -> int:
-        """Room for a segment, and for the byte more that shows a file has grown."""
-        return self.segment + mmap.PAGESIZE
-
-    @property
-    def stride(self) -> int:
-        """Bytes from one slot to the next: input, then output with room for a pcluster to spare."""
-        return self.input_size + self.segment + MAX_ENCODED + mmap.PAGESIZE
-
-    @property
-    def size(self) -> int:
-        """Bytes of all slots."""
-        return self.stride * self.slots
-
-    def input(self, slot: int) -> int:
-        """Offset of a slot's input."""
-        return self.stride * slot
-
-    def output(self, slot: int) -> int:
-        """Offset of a slot's output."""
-        return self.stride * slot + self.input_size
+    contents: tuple[tuple[Reopen, int, Encoding], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FilesJob:
-    """Whole contents to read, hash and pack: (content, size) of each, a segment in all at most."""
+class Segment(NamedTuple):
+    """Part of a large content, which the builder has read into the slot's input and hashed itself.
 
-    slot: int
-    files: tuple[tuple[Content, int], ...]
+    ``final`` tells whether the content ends with it.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class SegmentJob:
-    """Part of a large content, which the builder has read into the slot's input and hashed itself."""
-
-    slot: int
     size: int
     final: bool
+    encoding: Encoding
 
 
-class Packed(NamedTuple):
-    """What became of a content or segment.
+class Answer(NamedTuple):
+    """What became of a job's contents, or of a segment, in columns.
 
-    ``form`` is `FLAT` or `PIECES`, ``pieces`` the packer's words (native order), ``offset`` and ``length`` where its
-    bytes stand in the shared memory.
+    ``digests`` joins the digests of whole contents. ``offsets`` and ``sizes`` tell where each one's stored bytes stand
+    in the slot, ``counts`` how many spans it has, -1 for one that is stored as it is; ``lengths``, ``stored`` and
+    ``kinds`` join the columns of all spans.
     """
 
-    digest: bytes
-    form: int
-    pieces: bytes
-    offset: int
-    length: int
+    digests: bytes
+    offsets: array[int]
+    sizes: array[int]
+    counts: array[int]
+    lengths: array[int]
+    stored: array[int]
+    kinds: bytes
+
+    def encoded(self, job: Files, memory: memoryview) -> Iterator[Encoded]:
+        """Yield the job's contents as encoded; ``memory`` is its worker's."""
+        size_of_digest = len(self.digests) // len(job.contents)
+        at = 0
+        for number, (_, size, encoding) in enumerate(job.contents):
+            key = Key(self.digests[number * size_of_digest : (number + 1) * size_of_digest], size, encoding)
+            count = self.counts[number]
+            start = self.offsets[number]
+            data = memory[start : start + self.sizes[number]]
+            spans = None
+            if count >= 0:
+                spans = self._spans(at, at + count)
+                at += count
+            yield Encoded(key, spans, data)
+
+    def spans(self) -> Spans | None:
+        """Return all spans: those of a segment. ``None`` for one that is stored as it is."""
+        return None if self.counts[0] < 0 else self._spans(0, self.counts[0])
+
+    def _spans(self, start: int, end: int) -> Spans:
+        return Spans(self.lengths[start:end], self.stored[start:end], self.kinds[start:end])
 
 
-def make_packer(packing: Packing) -> Packer | None:
-    """Return the packer for a profile, ``None`` for an image without compression."""
-    if packing.compressor is None:
-        return None
-    encoder: Encoder = make_encoder(packing.compressor, max_pcluster=packing.pcluster, block_size=packing.block_size)
-    if packing.index is IndexForm.EXTENTS:
-        return ExtentPacker(encoder, packing.block_bits, packing.pcluster.bit_length() - 1)
-    return LclusterPacker(encoder, packing.block_bits, packing.pcluster)
+class _Answering:
+    """An answer in the making."""
+
+    def __init__(self) -> None:
+        self.digests = bytearray()
+        self.offsets, self.sizes = array("Q"), array("Q")
+        self.counts = array("q")
+        self.lengths, self.stored = array("I"), array("I")
+        self.kinds = bytearray()
+
+    def add(self, digest: bytes, offset: int, size: int, spans: Spans | None) -> None:
+        self.digests += digest
+        self.offsets.append(offset)
+        self.sizes.append(size)
+        if spans is None:
+            self.counts.append(-1)
+            return
+        self.counts.append(len(spans.kinds))
+        self.lengths += spans.lengths
+        self.stored += spans.stored
+        self.kinds += spans.kinds
+
+    def done(self) -> Answer:
+        return Answer(
+            bytes(self.digests), self.offsets, self.sizes, self.counts, self.lengths, self.stored, bytes(self.kinds)
+        )
 
 
-class _Worker:
-    def __init__(self, packing: Packing, memory: mmap.mmap, slots: SlotMap) -> None:
-        self._view = memoryview(memory)
-        self._address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        self._slots = slots
-        self._packer = make_packer(packing)
-        self._digest = packing.digest
-        packed = _FLAT_BLOCKS if packing.index is IndexForm.EXTENTS else 0
-        self._packed_anyway = range(packing.block_size, packed << packing.block_bits)
+def input_room(encoding: Encoding) -> int:
+    """Return the bytes of a slot's input: a segment, and a byte more that shows when a file has grown."""
+    return encoding.segment + mmap.PAGESIZE
+
+
+def output_room(encoding: Encoding) -> int:
+    """Return the bytes of a slot's output: a segment that does not shrink, with room for a pcluster to spare."""
+    return encoding.segment + MAX_ENCODED + mmap.PAGESIZE
+
+
+class _Packing:
+    """How contents of one encoding are packed by this worker."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self.encoding = encoding
+        self.packer = _make_packer(encoding)
+        extents = encoding.index is IndexForm.EXTENTS
+        # These are packed even where that saves nothing.
+        self._anyway = range(encoding.block_size, _FLAT_BLOCKS << encoding.block_bits if extents else 0)
         # What takes no more than a block has nothing to gain from whole blocks.
-        self._hopeless = 0 if packing.index is IndexForm.EXTENTS else packing.block_size
+        self._hopeless = 0 if extents else encoding.block_size
         # An index takes a record an lcluster, or a piece, and its header.
-        self._unit = packing.pcluster if packing.index is IndexForm.EXTENTS else packing.block_size
-        self._record = {IndexForm.COMPACT: 2, IndexForm.FULL: 8}.get(packing.index, 4)
+        self._record = {IndexForm.COMPACT: 2, IndexForm.FULL: 8}.get(encoding.index, 4)
 
-    def files(self, job: FilesJob) -> list[Packed]:
-        """Do one job -> one result a content. Raises `SourceError`."""
-        at, out = self._slots.input(job.slot), self._slots.output(job.slot)
-        results = []
-        for content, size in job.files:
-            with content.open() as file:
-                self._read(file, at, size, content)
-            packed = self._pack(digest(self._digest, self._view[at : at + size]), at, size, out)
-            if packed.form == PIECES:
-                out += packed.length
-            results.append(packed)
-            at += size
-        return results
+    def pack(self, source: int, size: int, out: int) -> tuple[Spans, int] | None:
+        """Pack a whole content between two addresses -> spans and bytes written, ``None`` if it is better left."""
+        encoding = self.encoding
+        if self.packer is None or size <= self._hopeless:
+            return None
+        if not encoding.cuts:
+            spans, length = self.packer.pack(source, size, out, True)
+        else:
+            spans, length = self._pack_segments(self.packer, source, size, out)
+        index = 16 + self._record * (size // encoding.unit + 1)
+        return (spans, length) if length + index < size or size in self._anyway else None
 
-    def segment(self, job: SegmentJob) -> list[Packed]:
-        """Pack what stands in the slot's input -> a single result."""
-        at, out = self._slots.input(job.slot), self._slots.output(job.slot)
-        if self._packer is None:
-            return [Packed(b"", FLAT, b"", at, job.size)]
-        pieces, length = self._packer.pack(self._address + at, job.size, self._address + out, job.final)
-        return [Packed(b"", PIECES, pieces.tobytes(), out, length)]
-
-    def _read(self, file: OpenContent, at: int, size: int, content: Content) -> None:
-        done = 0
-        while done < size and (count := file.readinto(self._view[at + done : at + size + 1])):
-            done += count
-        # One byte more was asked for: to get it would mean that the file has grown.
-        if done != size:
-            raise SourceError(content.label, "changed its size while it was read; build again when it is at rest")
-
-    def _pack(self, key: bytes, at: int, size: int, out: int) -> Packed:
-        if self._packer is not None and size > self._hopeless:
-            pieces, length = self._packer.pack(self._address + at, size, self._address + out, True)
-            index = 16 + self._record * (size // self._unit + 1)
-            if length + index < size or size in self._packed_anyway:
-                return Packed(key, PIECES, pieces.tobytes(), out, length)
-        return Packed(key, FLAT, b"", at, size)
+    def _pack_segments(self, packer: Packer, source: int, size: int, out: int) -> tuple[Spans, int]:
+        lengths, stored, kinds = array("I"), array("I"), bytearray()
+        made = 0
+        for start, length in self.encoding.segments(size):
+            spans, written = packer.pack(source + start, length, out + made, start + length == size)
+            lengths += spans.lengths
+            stored += spans.stored
+            kinds += spans.kinds
+            made += written
+        return Spans(lengths, stored, bytes(kinds)), made
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """A worker's descriptors: shared memory, pipe of jobs, pipe of results."""
-
-    memory: int
-    jobs: int
-    results: int
-
-    def close(self) -> None:
-        """Close all three."""
-        for fd in (self.memory, self.jobs, self.results):
-            os.close(fd)
+def _make_packer(encoding: Encoding) -> Packer | None:
+    if encoding.compressor is None:
+        return None
+    encoder = make_encoder(encoding.compressor, max_pcluster=encoding.pcluster, block_size=encoding.block_size)
+    if encoding.index is IndexForm.EXTENTS:
+        return ExtentPacker(encoder, encoding.block_bits, encoding.pcluster.bit_length() - 1)
+    return LclusterPacker(encoder, encoding.block_bits, encoding.pcluster)
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What the workers' parent reads from standard input: the profile, and each worker's descriptors."""
+class Worker:
+    """Does jobs in a slot of shared memory: the input begins at the slot, the output ``room`` bytes behind it.
 
-    packing: Packing
-    slots: SlotMap
-    ends: tuple[Ends, ...]
-
-
-def worker_main() -> None:
-    """Fork the workers and wait for them: what was imported here need not be again in each.
-
-    No thread runs here, so forking is safe. SIGTERM ends the workers at once; otherwise they end when
-    their jobs do. Whichever way, all are waited for: nothing is left to whoever adopts orphans.
+    ``place`` tells where a slot begins.
     """
-    start: Start = pickle.load(sys.stdin.buffer)
-    # Nothing made from here on refers to itself; looking for cycles would take 3 % of the time.
-    gc.disable()
-    awaited = {signal.SIGTERM, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
-    workers: set[int] = set()
-    for number, mine in enumerate(start.ends):
-        pid = os.fork()
-        if pid == 0:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
-            # A pipe ends for its reader when nobody else holds it open.
-            for ends in start.ends[number + 1 :]:
-                ends.close()
-            _serve(start.packing, start.slots, mine)
-        workers.add(pid)
-        mine.close()
-    while workers:
-        if signal.sigwait(awaited) == signal.SIGTERM:
-            for pid in workers:
-                os.kill(pid, signal.SIGKILL)
-        while workers and (ended := os.waitpid(-1, os.WNOHANG)[0]):
-            workers.discard(ended)
 
+    def __init__(self, place: Callable[[int], int], room: int, memory: memoryview) -> None:
+        self._place = place
+        self._room = room
+        self._memory = memory
+        self._address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        self._packings: dict[Encoding, _Packing] = {}
 
-def _serve(packing: Packing, slots: SlotMap, ends: Ends) -> NoReturn:
-    """Do jobs until their pipe ends, then exit."""
-    # What was inherited, the other workers' numbers above all, is not this process's to clean up.
-    with contextlib.suppress(BaseException):
-        worker = _Worker(packing, mmap.mmap(ends.memory, slots.size), slots)
-        with open(ends.jobs, "rb") as jobs, open(ends.results, "wb") as results:
-            while True:
-                pickle.dump(_answer(worker, pickle.load(jobs)), results, pickle.HIGHEST_PROTOCOL)
-                results.flush()
-    os._exit(0)
+    def __call__(self, slot: int, job: Files | Segment) -> Answer:
+        """Do one job. Raises `SourceError`."""
+        at = self._place(slot)
+        return self._files(job, at) if isinstance(job, Files) else self._segment(job, at)
 
+    def _packing(self, encoding: Encoding) -> _Packing:
+        found = self._packings.get(encoding)
+        if found is None:
+            found = self._packings[encoding] = _Packing(encoding)
+        return found
 
-def _answer(worker: _Worker, job: FilesJob | SegmentJob) -> list[Packed] | tuple[type[Exception], *tuple[Any, ...]]:
-    """Do one job -> its results, or what went wrong."""
-    try:
-        return worker.files(job) if isinstance(job, FilesJob) else worker.segment(job)
-    except SourceError as error:
-        return SourceError, error.path, error.what
-    except Exception as error:
-        # Whatever it is, the builder is to hear of it, and the user in one line.
-        return RuntimeError, f"{type(error).__name__}: {error}"
+    def _files(self, job: Files, at: int) -> Answer:
+        out = at + self._room
+        answer = _Answering()
+        last = packing = None
+        for content, size, encoding in job.contents:
+            # Contents side by side mostly have the very same encoding, and to hash one takes longer than to compare.
+            if encoding is not last or packing is None:
+                last, packing = encoding, self._packing(encoding)
+            # One byte more is asked for: to get it would mean that the file has grown.
+            if content.read_into(self._memory[at : at + size + 1]) != size:
+                raise SourceError(content.label, "changed its size while it was read; build again when it is at rest")
+            key = digest(encoding.digest, self._memory[at : at + size])
+            packed = packing.pack(self._address + at, size, self._address + out)
+            if packed is None:
+                answer.add(key, at, size, None)
+            else:
+                spans, length = packed
+                answer.add(key, out, length, spans)
+                out += length
+            at += size
+        return answer.done()
+
+    def _segment(self, job: Segment, at: int) -> Answer:
+        out = at + self._room
+        answer = _Answering()
+        packer = self._packing(job.encoding).packer
+        if packer is None:
+            answer.add(b"", at, job.size, None)
+        else:
+            spans, length = packer.pack(self._address + at, job.size, self._address + out, job.final)
+            answer.add(b"", out, length, spans)
+        return answer.done()

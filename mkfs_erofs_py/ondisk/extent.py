@@ -11,7 +11,7 @@ __all__ = [
     "PLEN_MASK",
     "PLEN_PARTIAL",
     "RECORD_SIZES",
-    "EncodedExtent",
+    "ExtentRecord",
     "pack_extents",
     "pack_lengths",
     "plen_word",
@@ -25,7 +25,7 @@ _LOW = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedExtent:
+class ExtentRecord:
     """One piece: where its decoded bytes start in the file, where its encoded bytes lie in the image.
 
     ``length`` is the encoded length in bytes (0 a hole), ``algorithm`` ``None`` for plain data.
@@ -52,7 +52,7 @@ def pack_lengths(start: int, words: Sequence[int]) -> bytes:
     return struct.pack(f"<Q{len(words)}I", start, *words)
 
 
-def pack_extents(extents: Sequence[EncodedExtent], record_size: int) -> bytes:
+def pack_extents(extents: Sequence[ExtentRecord], record_size: int) -> bytes:
     """Return records of 8, 16 or 32 bytes.
 
     8: length and low address, for pieces of one fixed logical size. 16 adds the address's high word

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import OutOfBoundsError
 
@@ -24,8 +25,8 @@ __all__ = [
     "LCLUSTER_PLAIN",
     "RECORD_SIZE",
     "Advise",
-    "Extent",
     "MapHeader",
+    "Pcluster",
     "compact_counts",
     "compact_size",
     "full_size",
@@ -91,9 +92,8 @@ class MapHeader:
         return cls(advise, algorithms, bits, union), offset + HEADER_SIZE
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """One extent as the indexes need it: decoded bytes, head type, first block and count of blocks."""
+class Pcluster(NamedTuple):
+    """One physical cluster as the indexes need it: bytes of content, head type, first block and count of blocks."""
 
     length: int
     type: int
@@ -101,32 +101,35 @@ class Extent:
     blocks: int
 
 
+#: What the packers take: a `Pcluster`, or its fields in a plain tuple, since a large tree has a hundred thousand.
+Fields = tuple[int, int, int, int]
+
 #: One lcluster: type, then clusterofs and block of a head, or d0 (or D0_CBLKCNT|blocks) and d1.
 _Slot = tuple[int, int, int]
 
 
-def _slots(extents: Iterable[Extent], size: int, bits: int, big: bool) -> Iterator[_Slot]:
-    """Yield ceil(size / lcluster) slots; every extent but the last covers at least one lcluster.
+def _slots(pclusters: Iterable[Fields], size: int, bits: int, big: bool) -> Iterator[_Slot]:
+    """Yield ceil(size / lcluster) slots; every pcluster but the last covers at least one lcluster.
 
-    Where the data ends inside an lcluster in which no extent starts, that lcluster is a PLAIN head
-    at the very end of the data, so that the last extent's length can be read off the index.
+    Where the data ends inside an lcluster in which no pcluster starts, that lcluster is a PLAIN head
+    at the very end of the data, so that the last one's length can be read off the index.
     """
     mask = (1 << bits) - 1
     start = 0
-    for extent in extents:
-        end = start + extent.length
+    for length, kind, block, blocks in pclusters:
+        end = start + length
         lcn, stop = start >> bits, end >> bits
-        yield extent.type, start & mask, extent.block
+        yield kind, start & mask, block
         if end == size and end & mask and stop == lcn:
             return
         if stop <= lcn:
-            raise AssertionError(f"two extents start in lcluster {lcn}")
+            raise AssertionError(f"two pclusters start in lcluster {lcn}")
         for d0 in range(1, stop - lcn):
-            first = D0_CBLKCNT | extent.blocks if big and d0 == 1 else min(d0, DELTA_MAX)
+            first = D0_CBLKCNT | blocks if big and d0 == 1 else min(d0, DELTA_MAX)
             yield LCLUSTER_NONHEAD, first, min(stop - lcn - d0, DELTA_MAX)
         start = end
     if start != size:
-        raise AssertionError(f"extents cover {start} of {size} bytes")
+        raise AssertionError(f"pclusters cover {start} of {size} bytes")
     if start & mask:
         yield LCLUSTER_PLAIN, start & mask, 0
 
@@ -136,13 +139,13 @@ def full_size(size: int, bits: int) -> int:
     return HEADER_SIZE + 8 + RECORD_SIZE * -(-size >> bits)
 
 
-def pack_full(header: MapHeader, extents: Iterable[Extent], size: int, bits: int, big: bool) -> bytes:
+def pack_full(header: MapHeader, pclusters: Iterable[Fields], size: int, bits: int, big: bool) -> bytes:
     """Return a full index: header, 8 spare bytes, one record an lcluster of ``1 << bits`` bytes.
 
     ``big`` tells whether block counts are stored (`Advise.BIG_PCLUSTER_1`).
     """
     out = bytearray(header.pack() + bytes(8))
-    for kind, first, second in _slots(extents, size, bits, big):
+    for kind, first, second in _slots(pclusters, size, bits, big):
         if kind == LCLUSTER_NONHEAD:
             out += _NONHEAD.pack(kind, 0, first, second)
         else:
@@ -170,15 +173,15 @@ def compact_size(base: int, size: int, bits: int, two_byte: bool) -> int:
     return HEADER_SIZE + 8 * pairs + 2 * middle
 
 
-def pack_compact(header: MapHeader, extents: Iterable[Extent], size: int, bits: int, base: int) -> bytes:
+def pack_compact(header: MapHeader, pclusters: Iterable[Fields], size: int, bits: int, base: int) -> bytes:
     """Return a compact index: header, then packs that start at the absolute offset ``base``.
 
     Whether 2-byte packs and block counts are in use is read from the header's advise word. The
-    extents' blocks must follow each other without gaps: a pack stores only its first one.
+    pclusters' blocks must follow each other without gaps: a pack stores only its first one.
     """
     two_byte = bool(header.advise & Advise.COMPACTED_2B)
     big = bool(header.advise & Advise.BIG_PCLUSTER_1)
-    slots = _slots(extents, size, bits, big)
+    slots = _slots(pclusters, size, bits, big)
     packs = _Packs(max(bits, COMPACT_2B_MAX_BITS), big)
     out = bytearray(header.pack())
     lead, middle, rest = compact_counts(base, -(-size >> bits), two_byte)

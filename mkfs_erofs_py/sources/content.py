@@ -4,77 +4,121 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
+import struct
 from types import TracebackType
 
 from ..errors import SourceError
 from ..files.below import open_below
 
-__all__ = ["FileContent", "Identity", "Place", "identity_of"]
+__all__ = ["FileContent", "Folder", "identity_of"]
 
 #: Opening must neither follow a link that took the file's place nor wait for a fifo's other end.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-
-#: (device, inode, size, mtime_ns, ctime_ns): any change of content shows in these.
-Identity = tuple[int, int, int, int, int]
-
-
-def identity_of(st: os.stat_result) -> Identity:
-    """Return what tells a file's present content from a later one."""
-    return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns
+_IDENTITY = struct.Struct("<QQqqq")
+#: The longest path that a folder keeps: below a very deep one, keeping each would take the square of the depth.
+_KEPT_PATH = 512
 
 
-@dataclass(slots=True, eq=False)
-class Place:
-    """A path below the root as a chain of names: deep trees would cost depth squared otherwise."""
+def identity_of(st: os.stat_result) -> bytes:
+    """Return what tells a file's present content from a later one: any change shows in it."""
+    return _IDENTITY.pack(st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
 
-    parent: Place | None
-    name: bytes
+
+class Folder:
+    """A folder's path below the root as a chain of names."""
+
+    __slots__ = ("_kept", "_name", "_parent")
+
+    def __init__(self, parent: Folder | None = None, name: bytes = b"") -> None:
+        self._parent = parent
+        self._name = name
+        self._kept: bytes | None = name if parent is None else None
 
     def path(self) -> bytes:
-        """Return the names from below the root on, joined."""
-        if self.parent is None:
-            return self.name
+        """Return the names from below the root on, joined; empty for the root."""
+        if self._kept is not None:
+            return self._kept
         names = []
-        at: Place | None = self
+        at: Folder | None = self
         while at is not None:
-            names.append(at.name)
-            at = at.parent
-        return b"/".join(reversed(names))
+            names.append(at._name)
+            at = at._parent
+        path = b"/".join(reversed(names[:-1]))
+        if len(path) <= _KEPT_PATH:
+            self._kept = path
+        return path
+
+    def below(self, name: bytes) -> bytes:
+        """Return the path of a name in this folder."""
+        path = self.path()
+        return path + b"/" + name if path else name
 
 
-@dataclass(slots=True, eq=False)
 class FileContent:
-    """A regular file's content; opening and closing check that it is still what the walk saw."""
+    """A regular file's content; reading ends with a check that it is still what the walk saw."""
 
-    root: bytes
-    place: Place
-    identity: Identity
+    __slots__ = ("_folder", "_identity", "_name", "_root")
+
+    def __init__(self, root: bytes, folder: Folder, name: bytes, identity: bytes) -> None:
+        self._root = root
+        self._folder = folder
+        self._name = name
+        self._identity = identity
 
     @property
     def label(self) -> bytes:
         """The file's path."""
-        return os.path.join(self.root, self.place.path())
+        return os.path.join(self._root, self._folder.below(self._name))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the path flat: chains of places would recurse."""
-        return _unpickle, (self.root, self.place.path(), self.identity)
+        """Pickle the path flat: chains of folders would recurse."""
+        return _unpickle, (self._root, self._folder.below(self._name), self._identity)
 
     def open(self) -> _Open:
-        """See `Content.open`."""
+        """See `Reopen.open`."""
         return _Open(self)
 
+    def read_into(self, view: memoryview) -> int:
+        """See `Reopen.read_into`."""
+        fd = self._descriptor()
+        try:
+            done = 0
+            try:
+                while count := os.readv(fd, [view[done:] if done else view]):
+                    done += count
+                    if done == len(view):
+                        break
+            except OSError as error:
+                self._check(fd)
+                raise self._error(error) from None
+            self._check(fd)
+        finally:
+            os.close(fd)
+        return done
+
+    def _descriptor(self) -> int:
+        try:
+            return open_below(self._root, self._folder.below(self._name), _OPEN_FILE)
+        except OSError as error:
+            raise self._error(error) from None
+
     def _check(self, fd: int) -> None:
-        if identity_of(os.fstat(fd)) != self.identity:
+        if identity_of(os.fstat(fd)) != self._identity:
             raise SourceError(self.label, "changed while it was read; build again when it is at rest")
 
+    def _error(self, error: OSError) -> SourceError:
+        return SourceError(self.label, f"cannot be read: {error.strerror}")
 
-def _unpickle(root: bytes, path: bytes, identity: Identity) -> FileContent:
-    return FileContent(root, Place(None, path), identity)
+
+def _unpickle(root: bytes, path: bytes, identity: bytes) -> FileContent:
+    return FileContent(root, _ROOT, path, identity)
+
+
+_ROOT = Folder()
 
 
 class _Open:
-    """An open file on the bare descriptor: a tree has many small files, and file objects are slow to make."""
+    """An open file on the bare descriptor."""
 
     __slots__ = ("_content", "_fd")
 
@@ -82,14 +126,10 @@ class _Open:
         self._content = content
 
     def __enter__(self) -> _Open:  # noqa: PYI034 - nobody derives from it
-        content = self._content
-        try:
-            self._fd = open_below(content.root, content.place.path(), _OPEN_FILE)
-        except OSError as error:
-            raise self._error(error) from None
+        self._fd = self._content._descriptor()
         try:
             # Before anything else is done with it: it may have become a directory.
-            content._check(self._fd)
+            self._content._check(self._fd)
         except BaseException:
             os.close(self._fd)
             raise
@@ -107,7 +147,7 @@ class _Open:
         try:
             return os.readv(self._fd, [view])
         except OSError as error:
-            raise self._error(error) from None
+            raise self._content._error(error) from None
 
     def skip_hole(self, size: int) -> bool:
         """See `OpenContent.skip_hole`."""
@@ -120,6 +160,3 @@ class _Open:
         hole = data >= start + size
         os.lseek(self._fd, start + size if hole else start, os.SEEK_SET)
         return hole
-
-    def _error(self, error: OSError) -> SourceError:
-        return SourceError(self._content.label, f"cannot be read: {error.strerror}")

@@ -7,15 +7,15 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from ..errors import SourceError, UsageError
 from ..files.below import PATH_LIMIT, open_below
 from ..ondisk.constants import NAME_MAX, SYMLINK_MAX
 from ..ondisk.xattr import split_name
-from ..tree import Node
-from .content import FileContent, Place, identity_of
+from ..tree import Draft, Facts, TreeBuilder
+from .content import FileContent, Folder, identity_of
 from .posix_regex import PosixRegex
 
 __all__ = ["Exclude", "read_directory"]
@@ -55,62 +55,78 @@ class Exclude:
         return path in self.paths or any(p.found_in(path) for p in self.patterns)
 
 
-@dataclass(slots=True)
-class _Pending:
-    """A directory whose entries are being read; frozen into its `Node` when all below it are known."""
-
-    place: Place | None
-    node: Node
-    entries: list[tuple[bytes, Node]] = field(default_factory=list)
-
-
 def read_directory(
+    builder: TreeBuilder,
     root: bytes,
     *,
+    image: bytes | None = None,
     exclude: Exclude | None = None,
-    avoid: tuple[int, int] | None = None,
     xattrs: bool = True,
     hard_dereference: bool = False,
-    found: Callable[[Node], None] | None = None,
+    found: Callable[[bytes, Facts], None] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Node:
-    """Read the tree below ``root`` -> its root node. File contents are not read yet.
+) -> None:
+    """Put the tree below ``root`` into ``builder``. File contents are not read yet.
 
-    ``avoid`` is the (device, inode) of the image about to be written, which must not lie inside.
-    Hard links are one node (unless ``hard_dereference``), told by device and inode together, since
-    inode numbers repeat across mounts. ``progress`` is called with the entries seen so far.
+    ``image`` is the path of the image about to be written, which must not lie inside.
+    Hard links are one file (unless ``hard_dereference``), told by device and inode together, since
+    inode numbers repeat across mounts. ``found`` hears of each regular file once, by its path below
+    the root, in the order in which a tree of this directory alone has them. ``progress`` is
+    called with the entries seen so far.
 
     Raises `SourceError` for what is missing, unreadable or cannot be expressed.
     """
-    walk = _Walk(root, exclude, avoid, xattrs, hard_dereference)
+    if image is not None:
+        _check_outside(root, image, exclude or Exclude())
+    avoid = _identity(image) if image is not None else None
+    walk = _Walk(builder, root, exclude, avoid, xattrs, hard_dereference, found)
     try:
         st = os.stat(root)
     except OSError as error:
         raise SourceError(root, f"cannot be read: {error.strerror}") from None
     if not stat.S_ISDIR(st.st_mode):
         raise SourceError(root, "is not a directory")
-    top = _Pending(None, walk.node(None, st))
-    stack = [top]
-    announced: set[int] = set()
-    while stack:
-        pending = stack.pop()
-        below = walk.read(pending)
-        pending.entries.sort(key=_by_name)
-        pending.node.children = tuple(pending.entries)
-        below.sort(key=_by_place, reverse=True)
-        stack.extend(below)
-        if found:
-            for _, node in pending.entries:
-                if node.content is not None and id(node) not in announced:
-                    announced.add(id(node))
-                    found(node)
+    waiting = [walk.top(st)]
+    while waiting:
+        below = walk.read(waiting.pop())
+        below.sort(key=_by_name, reverse=True)
+        waiting += below
         if progress:
             progress(walk.seen)
-    return top.node
 
 
-def _by_place(pending: _Pending) -> bytes:
-    return pending.place.name if pending.place else b""
+def _check_outside(root: bytes, image: bytes, exclude: Exclude) -> None:
+    """Refuse an image inside its source: a second build would not give the same bytes, if it ended at all."""
+    inside = os.path.join(os.path.realpath(root), b"")
+    target = os.path.realpath(image)
+    if target.startswith(inside) and not exclude(target[len(inside) :]):
+        raise SourceError(image, "lies inside its source; put it elsewhere, or exclude it")
+
+
+def _identity(path: bytes) -> tuple[int, int] | None:
+    try:
+        st = os.stat(path)
+    except OSError:
+        return None
+    return st.st_dev, st.st_ino
+
+
+class _Pending(NamedTuple):
+    """A directory whose entries are still to be read."""
+
+    name: bytes
+    folder: Folder
+    draft: Draft
+
+
+def _by_name(named: tuple[bytes, *tuple[Any, ...]]) -> bytes:
+    return named[0]
+
+
+def _facts(st: os.stat_result, attributes: tuple[tuple[bytes, bytes], ...]) -> Facts:
+    """Return what status and attributes tell of a file of any type."""
+    seconds, nanoseconds = divmod(st.st_mtime_ns, 1_000_000_000)
+    return Facts(st.st_mode, st.st_uid, st.st_gid, seconds, nanoseconds, attributes)
 
 
 def _scan(fd: int) -> Any:
@@ -118,27 +134,46 @@ def _scan(fd: int) -> Any:
     return os.scandir(fd)
 
 
-def _by_name(entry: tuple[bytes, Node]) -> bytes:
-    return entry[0]
-
-
 class _Walk:
     def __init__(
-        self, root: bytes, exclude: Exclude | None, avoid: tuple[int, int] | None, xattrs: bool, dereference: bool
+        self,
+        builder: TreeBuilder,
+        root: bytes,
+        exclude: Exclude | None,
+        avoid: tuple[int, int] | None,
+        xattrs: bool,
+        dereference: bool,
+        found: Callable[[bytes, Facts], None] | None,
     ) -> None:
+        self.builder = builder
         self.root = root
         self.exclude = exclude
         self.avoid = avoid
         self.xattrs = xattrs
         self.dereference = dereference
-        self.links: dict[tuple[int, int], Node] = {}
+        self.found = found
+        #: Files that may have more names, by device and inode; and which drafts these are.
+        self.links: dict[tuple[int, int], Draft] = {}
+        self.linked: set[int] = set()
+        self.announced: set[int] = set()
         self.seen = 1
 
+    def error(self, path: bytes, what: str) -> SourceError:
+        return SourceError(os.path.join(self.root, path) if path else self.root, what)
+
+    def top(self, st: os.stat_result) -> _Pending:
+        """Say what the root is -> the root, to be read."""
+        try:
+            attributes = self.read_xattrs(self.root, follow=True) if self.xattrs else ()
+        except OSError as error:
+            raise self.error(b"", f"cannot be read: {error.strerror}") from None
+        return _Pending(b"", Folder(), self.builder.describe_root(_facts(st, attributes)))
+
     def read(self, pending: _Pending) -> list[_Pending]:
-        """Read one directory's entries -> the directories among them."""
-        place = pending.place
-        path = place.path() if place else b""
+        """Put one directory's entries into the tree -> the directories among them."""
+        path = at = pending.folder.path()
         below = []
+        regular: list[tuple[bytes, Draft]] = []
         try:
             with contextlib.ExitStack() as stack:
                 if len(self.root) + len(path) + NAME_MAX < PATH_LIMIT:
@@ -151,67 +186,70 @@ class _Walk:
                     base = b"/proc/self/fd/%d" % fd
                 for entry in listing:
                     name = os.fsencode(entry.name)
-                    if self.exclude and self.exclude(path + b"/" + name if path else name):
+                    at = path + b"/" + name if path else name
+                    if self.exclude and self.exclude(at):
                         continue
-                    at = Place(place, name)
-                    child, is_new_dir = self.entry(at, base + b"/" + name, entry)
-                    pending.entries.append((name, child))
-                    if is_new_dir:
-                        below.append(_Pending(at, child))
+                    self.seen += 1
+                    draft = self.entry(pending, name, entry.stat(follow_symlinks=False), base + b"/" + name)
+                    if draft.children is not None:
+                        below.append(_Pending(name, Folder(pending.folder, name), draft))
+                    elif draft.facts is not None and draft.facts.content is not None:
+                        regular.append((name, draft))
+                at = path
         except OSError as error:
             if isinstance(error, SourceError):
                 raise
-            raise SourceError(os.path.join(self.root, path), f"cannot be read: {error.strerror}") from None
-        self.seen += len(pending.entries)
+            raise self.error(at, f"cannot be read: {error.strerror}") from None
+        if self.found:
+            self.announce(pending.folder, regular, self.found)
         return below
 
-    def entry(self, place: Place, access: bytes, entry: os.DirEntry[bytes] | os.DirEntry[str]) -> tuple[Node, bool]:
-        try:
-            st = entry.stat(follow_symlinks=False)
-        except OSError as error:
-            raise self.error(place, f"cannot be read: {error.strerror}") from None
-        if stat.S_ISDIR(st.st_mode):
-            return self.node(place, st, access), True
-        if st.st_nlink > 1 and not self.dereference:
+    def announce(
+        self, folder: Folder, regular: list[tuple[bytes, Draft]], found: Callable[[bytes, Facts], None]
+    ) -> None:
+        """Tell of a directory's regular files by name, of those with several names once."""
+        regular.sort(key=_by_name)
+        for name, draft in regular:
+            facts = draft.facts
+            assert facts is not None
+            if id(draft) in self.linked:
+                if id(draft) in self.announced:
+                    continue
+                self.announced.add(id(draft))
+            found(folder.below(name), facts)
+
+    def entry(self, pending: _Pending, name: bytes, st: os.stat_result, access: bytes) -> Draft:
+        """Put one entry, which ``access`` reaches right now, into the tree -> its draft. Raises `OSError`."""
+        mode = st.st_mode
+        key = None
+        if st.st_nlink > 1 and not self.dereference and not stat.S_ISDIR(mode):
             key = st.st_dev, st.st_ino
             known = self.links.get(key)
-            if known is None:
-                known = self.links[key] = self.node(place, st, access)
-            return known, False
-        return self.node(place, st, access), False
-
-    def error(self, place: Place | None, what: str) -> SourceError:
-        return SourceError(os.path.join(self.root, place.path()) if place else self.root, what)
-
-    def node(self, place: Place | None, st: os.stat_result, access: bytes | None = None) -> Node:
-        """Make a node from its status; ``access`` is a path by which it can be reached right now."""
-        mode = st.st_mode
-        try:
-            node = Node(
-                mode,
-                st.st_uid,
-                st.st_gid,
-                st.st_mtime_ns // 1_000_000_000,
-                st.st_mtime_ns % 1_000_000_000,
-                self.read_xattrs(access or self.root, follow=access is None) if self.xattrs else (),
-            )
-            if stat.S_ISREG(mode):
-                if (st.st_dev, st.st_ino) == self.avoid:
-                    raise self.error(place, "is the image to be written; put it outside its source, or exclude it")
-                node.size = st.st_size
-                assert place is not None  # the root is a directory
-                node.content = FileContent(self.root, place, identity_of(st))
-            elif stat.S_ISLNK(mode):
-                node.target = os.readlink(access or self.root)
-                if not 1 <= len(node.target) <= SYMLINK_MAX:
-                    raise self.error(place, f"is a symlink of {len(node.target)} bytes; at most {SYMLINK_MAX} fit")
-            elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-                node.rdev = os.major(st.st_rdev), os.minor(st.st_rdev)
-        except OSError as error:
-            if isinstance(error, SourceError):
-                raise
-            raise self.error(place, f"cannot be read: {error.strerror}") from None
-        return node
+            if known is not None:
+                self.builder.link(pending.draft, name, known)
+                return known
+        facts = _facts(st, self.read_xattrs(access, follow=False) if self.xattrs else ())
+        if stat.S_ISREG(mode):
+            if (st.st_dev, st.st_ino) == self.avoid:
+                raise self.error(
+                    pending.folder.below(name), "is the image to be written; put it outside its source, or exclude it"
+                )
+            content = FileContent(self.root, pending.folder, name, identity_of(st))
+            facts = Facts(*facts[:6], st.st_size, content)
+        elif stat.S_ISLNK(mode):
+            target = os.readlink(access)
+            if not 1 <= len(target) <= SYMLINK_MAX:
+                raise self.error(
+                    pending.folder.below(name), f"is a symlink of {len(target)} bytes; at most {SYMLINK_MAX} fit"
+                )
+            facts = facts._replace(target=target)
+        elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            facts = facts._replace(rdev=(os.major(st.st_rdev), os.minor(st.st_rdev)))
+        draft = self.builder.put(pending.draft, name, facts)
+        if key is not None:
+            self.links[key] = draft
+            self.linked.add(id(draft))
+        return draft
 
     def read_xattrs(self, path: bytes, *, follow: bool) -> tuple[tuple[bytes, bytes], ...]:
         """Read the attributes an image can express; others (``system.nfs4_acl`` …) have no place in it."""

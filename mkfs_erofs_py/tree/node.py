@@ -1,59 +1,21 @@
-"""One file of any type, and what its content is read from."""
+"""One file of any type as sources tell of it, and as it stands in a finished tree."""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
-__all__ = ["Content", "Node", "OpenContent"]
+from .content import Content
 
-
-class OpenContent(Protocol):
-    """A content being read, from its start on."""
-
-    def readinto(self, view: memoryview) -> int:
-        """Read the next bytes into ``view`` -> how many; 0 at the end, fewer than asked only just before it.
-
-        Raises `SourceError`.
-        """
-        ...
-
-    def skip_hole(self, size: int) -> bool:
-        """Skip the next ``size`` bytes if they are known to be zeros that were never stored -> whether they are."""
-        ...
+__all__ = ["Facts", "Node"]
 
 
-class Content(Protocol):
-    """A regular file's bytes: something that can be opened and read in order, in any process.
+class Facts(NamedTuple):
+    """What a source knows of one file, its name apart.
 
-    Implementations pickle. ``label`` names the content in messages.
-    """
-
-    @property
-    def label(self) -> bytes:
-        """What to call this content when something is wrong with it."""
-        ...
-
-    def open(self) -> AbstractContextManager[OpenContent]:
-        """Open for reading.
-
-        Entering and leaving raise `SourceError` where the content cannot be read, or is not what it
-        was when the tree was made.
-        """
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """A file of any type; one object for all hard links to it.
-
-    ``mode`` is the whole ``st_mode``, ``mtime`` in seconds and ``nsec`` nanoseconds; ``xattrs`` are
-    (full name, value) pairs in ascending order; ``rdev`` is (major, minor). ``size`` is the
-    content's in bytes, for regular files only. ``children`` are (name, node) pairs in ascending
-    order of raw bytes, without ``.`` and ``..``.
+    ``mode`` is the whole ``st_mode``; ``mtime`` is in seconds since 1970 and ``nsec`` the nanoseconds to add;
+    ``xattrs`` are (full name, value) pairs in ascending order. ``content`` and its ``size`` in bytes belong to regular
+    files, ``target`` to symbolic links, ``rdev``, (major, minor), to devices.
     """
 
     mode: int
@@ -66,7 +28,31 @@ class Node:
     content: Content | None = None
     target: bytes = b""
     rdev: tuple[int, int] = (0, 0)
-    children: tuple[tuple[bytes, Node], ...] = ()
+
+
+class Node(NamedTuple):
+    """A file in a finished tree; one for all hard links to it, with the name that the tree's order meets first.
+
+    ``number`` is its place in `Tree.nodes`, ``parent`` that of the directory which holds the name (the root's is its
+    own). ``nlink`` is the link count as Linux shows it. ``children`` are a directory's (name, number) pairs in
+    ascending order of raw bytes, without ``.`` and ``..``. The other fields are those of `Facts`.
+    """
+
+    number: int
+    name: bytes
+    parent: int
+    nlink: int
+    children: tuple[tuple[bytes, int], ...]
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    nsec: int
+    xattrs: tuple[tuple[bytes, bytes], ...]
+    size: int
+    content: Content | None
+    target: bytes
+    rdev: tuple[int, int]
 
     @property
     def is_dir(self) -> bool:
@@ -78,24 +64,12 @@ class Node:
         """Whether this is a regular file."""
         return stat.S_ISREG(self.mode)
 
-    def walk(self) -> Iterator[Node]:
-        """Yield this node and all below it, each once: a directory, its files, then its directories.
+    @property
+    def is_symlink(self) -> bool:
+        """Whether this is a symbolic link."""
+        return stat.S_ISLNK(self.mode)
 
-        What is listed together is yielded together. No recursion, so any depth will do.
-        """
-        seen: set[int] = set()
-        if not self.is_dir:
-            yield self
-            return
-        stack = [self]
-        while stack:
-            node = stack.pop()
-            yield node
-            below = []
-            for _, child in node.children:
-                if child.is_dir:
-                    below.append(child)
-                elif id(child) not in seen:
-                    seen.add(id(child))
-                    yield child
-            stack.extend(reversed(below))
+    @property
+    def is_device(self) -> bool:
+        """Whether this is a character or block device."""
+        return stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)

@@ -1,69 +1,39 @@
-"""From a tree to an image: the steps in their order, and what to say about it afterwards."""
+"""From a tree to an image: the steps in their order."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-import uuid
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ..compress import require_encoder
-from ..encode.contents import ContentStore, Stored
-from ..encode.pool import Pool
-from ..errors import SourceError, UsageError
+from ..encode.policy import Policy, Uniform
+from ..encode.service import Service
+from ..encode.shelf import Shelf
+from ..errors import UsageError
 from ..files.output import create
 from ..files.spool import Spool
 from ..sources.directory import Exclude, read_directory
-from ..tree import Node
-from .emit import emit_metadata, emit_superblock, front_size
-from .heads import Heads, kind, make_heads
-from .options import BuildOptions, Profile, first_sharing_kernel, resolve
-from .plan import inline_room, make_plan
+from ..workers.processes import available_cores
+from .area import Area
+from .emit import emit
+from .features import front_size
+from .inodes import Inodes
+from .intake import Intake, place_contents
+from .options import BuildOptions
+from .plan import make_plan
+from .profile import Profile, resolve
+from .summary import BuildSummary, summarize
 
-__all__ = ["BuildSummary", "build_image"]
+__all__ = ["Progress", "Source", "build_from", "build_image"]
 
 #: Called with (what is being done, units done, units in all or ``None``): entries, then bytes.
 Progress = Callable[[str, int, int | None], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildSummary:
-    """What a build did. Sizes in bytes.
-
-    ``counts`` tells the inodes of each kind, ``hard_links`` the names beyond the first. ``bytes_in``
-    is the size of all regular files (a hard link's counts once), ``bytes_out`` the image's,
-    ``duplicates`` the contents stored once with another's, ``duplicate_bytes`` their size. ``kernel`` is the
-    oldest Linux that mounts the image, ``sharing_kernel`` the oldest that shares its page cache, if it can.
-    """
-
-    image: str
-    source: str
-    uuid: str
-    inodes: int
-    counts: dict[str, int]
-    hard_links: int
-    bytes_in: int
-    bytes_out: int
-    duplicates: int
-    duplicate_bytes: int
-    fingerprint: str
-    fingerprints: int
-    kernel: str
-    sharing_kernel: str | None
-    seconds: float
-
-    @property
-    def ratio(self) -> float:
-        """Image size over content size; 0 for a tree without content."""
-        return self.bytes_out / self.bytes_in if self.bytes_in else 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return all fields and the ratio, ready for JSON."""
-        return {**asdict(self), "ratio": round(self.ratio, 4)}
+#: Feeds a tree.
+Source = Callable[[Intake], None]
 
 
 def build_image(
@@ -83,92 +53,73 @@ def build_image(
     Raises `UsageError` for impossible options, `SourceError` for what cannot be read or changes
     meanwhile, `OutputError` for what cannot be written.
     """
-    started = time.monotonic()
     try:
         options = replace(options or BuildOptions(), **changes)
     except TypeError as error:
         raise UsageError(str(error)) from None
-    profile = resolve(options)
-    if profile.packing.compressor is not None:
-        require_encoder(profile.packing.compressor)
+    exclude = Exclude.make(options.exclude_paths, options.exclude_regexes)
     source_path, image_path = os.fsencode(source), os.fsencode(image)
-    report = progress or (lambda *_: None)
+    report = progress or _silent
+
+    def feed(intake: Intake) -> None:
+        read_directory(
+            intake.tree,
+            source_path,
+            image=image_path,
+            exclude=exclude,
+            xattrs=options.xattr_tolerance >= 0,
+            hard_dereference=options.hard_dereference,
+            found=intake.announce,
+            progress=lambda seen: report("reading the tree", seen, None),
+        )
+
+    return build_from(image_path, source_path, feed, options, progress=report)
+
+
+def build_from(
+    image: bytes,
+    name: bytes,
+    source: Source,
+    options: BuildOptions,
+    *,
+    policy: Callable[[Profile], Policy] = lambda profile: Uniform(profile.encoding),
+    progress: Progress = lambda *_: None,
+) -> BuildSummary:
+    """Write the tree that ``source`` feeds to a new image; ``name`` is what to call the source.
+
+    ``policy`` makes, of the profile that the options resolve to, what decides how each content is stored. Raises as
+    `build_image` does.
+    """
+    started = time.monotonic()
+    profile = resolve(options)
+    decide = policy(profile)
+    for encoding in decide.encodings:
+        if encoding.compressor is not None:
+            require_encoder(encoding.compressor)
     with contextlib.ExitStack() as stack:
-        # Workers start up while the tree is read.
-        pool = stack.enter_context(Pool(profile.packing, options.workers or len(os.sched_getaffinity(0))))
-        store = ContentStore(profile.packing, pool)
-        root = _read(source_path, image_path, options, store.offer, report)
-        output = stack.enter_context(create(image_path))
         spool = stack.enter_context(contextlib.closing(Spool()))
-        heads = make_heads(root, options, profile)
-        output.append(bytes(front_size(profile)))
-        total = sum(node.size for node in heads.nodes)
-        stored: dict[int, Stored] = {}
+        shelf = Shelf(spool)
+        service = stack.enter_context(Service(decide, options.workers or available_cores(), shelf))
+        intake = Intake(service, shelf)
+        source(intake)
+        inodes = Inodes(intake.tree.finish(), options, profile)
+        output = stack.enter_context(create(image))
+        front = front_size(profile, decide.encodings)
+        output.append(bytes(front))
+        area = Area(output, spool)
+        total = sum(node.size for node in inodes.nodes)
         done = 0
 
-        def keep(node: Node, how: Stored) -> None:
+        def note(size: int) -> None:
             nonlocal done
-            stored[heads.numbers[id(node)]] = how
-            done += node.size
-            report("packing", done, total)
+            done += size
+            progress("packing", done, total)
 
-        store.store(output, spool, lambda node: inline_room(heads, heads.numbers[id(node)]), keep)
-        pool.finish()
-        plan = make_plan(heads, stored, output.position)
-        digest = emit_metadata(plan, spool, output)
-        superblock = emit_superblock(plan, digest, output)
-    return BuildSummary(
-        image=os.fsdecode(image_path),
-        source=os.fsdecode(source_path),
-        uuid=str(uuid.UUID(bytes=superblock.uuid)),
-        inodes=len(heads.nodes),
-        counts=dict(Counter(kind(node) for node in heads.nodes)),
-        hard_links=_hard_links(heads),
-        bytes_in=total,
-        bytes_out=plan.end,
-        duplicates=store.duplicates,
-        duplicate_bytes=store.duplicate_bytes,
-        fingerprint=options.fingerprint,
-        fingerprints=sum(map(heads.has_fingerprint, heads.nodes)),
-        kernel=str(profile.least_kernel),
-        sharing_kernel=_sharing_kernel(profile),
-        seconds=round(time.monotonic() - started, 3),
-    )
+        placed = place_contents(inodes, intake, service, area, note)
+        plan = make_plan(inodes, placed, front, output.position)
+        superblock = emit(plan, spool, output)
+    return summarize(image, name, plan, superblock, area, time.monotonic() - started)
 
 
-def _read(source: bytes, image: bytes, options: BuildOptions, offer: Callable[[Node], None], report: Progress) -> Node:
-    exclude = Exclude.make(options.exclude_paths, options.exclude_regexes)
-    _check_outside(source, image, exclude)
-    return read_directory(
-        source,
-        exclude=exclude,
-        avoid=_identity(image),
-        xattrs=options.xattr_tolerance >= 0,
-        hard_dereference=options.hard_dereference,
-        found=lambda node: offer(node) if node.size else None,
-        progress=lambda seen: report("reading the tree", seen, None),
-    )
-
-
-def _check_outside(source: bytes, image: bytes, exclude: Exclude) -> None:
-    """Refuse an image inside its source: a second build would not give the same bytes, if it ended at all."""
-    inside = os.path.join(os.path.realpath(source), b"")
-    target = os.path.realpath(image)
-    if target.startswith(inside) and not exclude(target[len(inside) :]):
-        raise SourceError(image, "lies inside its source; put it elsewhere, or exclude it")
-
-
-def _identity(path: bytes) -> tuple[int, int] | None:
-    try:
-        st = os.stat(path)
-    except OSError:
-        return None
-    return st.st_dev, st.st_ino
-
-
-def _hard_links(heads: Heads) -> int:
-    return sum(n - 1 for n, node in zip(heads.nlinks, heads.nodes, strict=True) if not node.is_dir)
-
-
-def _sharing_kernel(profile: Profile) -> str | None:
-    return str(max(profile.least_kernel, first_sharing_kernel())) if profile.ishare else None
+def _silent(stage: str, done: int, total: int | None) -> None:
+    """Report nothing."""

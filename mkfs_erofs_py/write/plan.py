@@ -1,7 +1,7 @@
-"""Where everything that is not file content will lie: directory blocks, attributes, inodes.
+"""Every decision about an image, in one value: where everything lies and what every structure says.
 
-The plan is made when all contents are stored and holds every decision; `mkfs_erofs_py.write.emit`
-writes it down without another one. Behind the contents come
+The plan is made when all contents have their places. `mkfs_erofs_py.write.emit` writes it down without another
+decision, and `mkfs_erofs_py.write.dump` prints it. Behind the contents come
 
 1. directory blocks and what else needs blocks of its own (symlinks too long for their inode's),
 2. the attributes stored once for all,
@@ -10,111 +10,164 @@ writes it down without another one. Behind the contents come
 
 from __future__ import annotations
 
-import bisect
-import stat
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..encode.contents import Stored
-from ..ondisk.dirent import directory_size
-from .heads import Heads
-from .index import index_size
+from ..encode.encoding import Encoding
+from ..fingerprint import DIGEST_SIZE
+from ..ondisk.constants import SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, Layout
+from ..ondisk.dirent import Dirent
+from ..ondisk.inode import Inode, encode_rdev, file_type
+from ..ondisk.superblock import Superblock
+from ..tree import Node
+from .area import Placed
+from .directories import directory_bytes, entries
+from .features import Announced, announce
+from .inodes import Inodes
+from .placing import INODE_SLOT, place_inodes
 
-__all__ = ["INODE_SLOT", "Plan", "inline_room", "make_plan", "names"]
+__all__ = ["Plan", "inline_room", "make_plan"]
 
-#: Inodes lie on multiples of this many bytes; their numbers count it.
-INODE_SLOT = 32
-#: Inodes whose tail did not fit their turn's block and wait for the next, at most.
-_WAITING = 32
 #: Shared attributes that take more end before the inodes' numbers begin: the root's has 16 bits only.
 _SHARED_IN_META = 0xFFFF * INODE_SLOT // 2
 #: The smallest page of any machine; larger blocks never begin inside one.
 _PAGE = 4096
-#: `Plan.tails`: no inline tail.
-NO_TAIL = 0
+_NO_DIGEST = bytes(DIGEST_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every address. Offsets and sizes in bytes, blocks in blocks of the image.
+    """Offsets and sizes are bytes, ``blocks`` blocks of the image; inodes are told by their number, see `Inodes`.
 
-    ``blocks`` gives the first block of directories and symlinks that have blocks, ``sizes`` the bytes of
-    directories, by inode number; ``tails`` how many bytes of each inode's data follow it inline.
-    ``order`` is the inode numbers by ascending ``positions``, which count from ``meta_start``.
+    ``placed`` has the content of each inode that has one. ``blocks`` gives the first block of directories and symlinks
+    that have blocks, ``sizes`` the bytes of directories; ``tails`` how many bytes of each inode's data follow it
+    inline. ``front`` is where contents begin and ``data_end`` where directory blocks do. Of the shared attributes,
+    ``xattr_start`` is the place and ``shared_size`` the size. ``order`` is the inodes by ascending ``positions``,
+    which count from ``meta_start``; ``end`` is that of the image, in whole blocks. ``superblock`` lacks what follows
+    from the bytes written: the checksum, and a UUID that nobody chose.
     """
 
-    heads: Heads
-    stored: Mapping[int, Stored]
+    inodes: Inodes
+    placed: Sequence[Placed | None]
     blocks: Mapping[int, int]
     sizes: Mapping[int, int]
     tails: array[int]
+    front: int
     data_end: int
     meta_start: int
     xattr_start: int
     shared_size: int
     order: array[int]
     positions: array[int]
-    meta_size: int
+    end: int
+    announced: Announced
+    superblock: Superblock
 
     def nid(self, number: int) -> int:
         """Return the number by which directories and the superblock name an inode."""
         return self.positions[number] // INODE_SLOT
 
-    @property
-    def end(self) -> int:
-        """Bytes of the image, in whole blocks."""
-        return (
-            -(-(self.meta_start + self.meta_size) // self.heads.profile.packing.block_size)
-            * self.heads.profile.packing.block_size
+    def offset(self, number: int) -> int:
+        """Return where an inode stands in the image."""
+        return self.meta_start + self.positions[number]
+
+    def attributes(self, number: int) -> bytes:
+        """Return the attributes behind an inode."""
+        placed = self.placed[number]
+        node = self.inodes.nodes[number]
+        return self.inodes.attributes.area(node, _NO_DIGEST if placed is None else placed.key.digest)
+
+    def entries(self, number: int) -> list[Dirent]:
+        """Return a directory's entries in order."""
+        nodes = self.inodes.nodes
+        positions = self.positions
+        return [
+            Dirent(name, positions[to] // INODE_SLOT, file_type(nodes[to].mode))
+            for name, to in entries(nodes[number], not self.inodes.options.dot_omitted)
+        ]
+
+    def record(self, number: int) -> Inode:
+        """Return an inode's structure."""
+        inodes = self.inodes
+        node = inodes.nodes[number]
+        extended = bool(inodes.extended[number])
+        mtime, nsec = inodes.mtime(node)
+        uid, gid = inodes.owner(node)
+        area = inodes.heads[number] - (64 if extended else 32)
+        layout, size, u = self._data(number, node)
+        return Inode(
+            layout=layout,
+            extended=extended,
+            flag=node.is_dir and inodes.options.dot_omitted,
+            xattr_icount=(area - 12) // 4 + 1 if area else 0,
+            mode=node.mode,
+            size=size,
+            nb=0 if extended else node.nlink,
+            u=u,
+            ino=number + 1,
+            uid=uid,
+            gid=gid,
+            mtime=mtime if extended else inodes.compact_time(mtime),
+            nsec=nsec,
+            nlink=node.nlink,
         )
 
+    def _data(self, number: int, node: Node) -> tuple[Layout, int, int]:
+        """Return how an inode's data is laid out, its size and the address or number that goes with it."""
+        layout = Layout.FLAT_INLINE if self.tails[number] else Layout.FLAT_PLAIN
+        placed = self.placed[number]
+        if placed is not None:
+            bits = self.inodes.profile.block_bits
+            if placed.spans is None:
+                return layout, node.size, placed.addresses[0] >> bits
+            return placed.key.encoding.layout, node.size, -(-placed.stored >> bits)
+        if node.is_dir:
+            return layout, self.sizes[number], self.blocks.get(number, 0)
+        if node.is_symlink:
+            return layout, len(node.target), self.blocks.get(number, 0)
+        return layout, node.size, encode_rdev(*node.rdev) if node.is_device else 0
 
-def names(heads: Heads, number: int) -> Sequence[tuple[bytes, int]]:
-    """Return a directory's (name, inode number) pairs in the order of raw bytes, the dots in their place."""
-    node = heads.nodes[number]
-    numbers = heads.numbers
-    entries = [(name, numbers[id(child)]) for name, child in node.children]
-    if not heads.options.dot_omitted:
-        bisect.insort(entries, (b".", number))
-    bisect.insort(entries, (b"..", heads.parents[number]))
-    return entries
 
-
-def inline_room(heads: Heads, number: int) -> int:
+def inline_room(inodes: Inodes, number: int) -> int:
     """Return how many bytes of tail fit one block together with the inode and its attributes.
 
     None where that would not read back: with blocks smaller than its pages, Linux 7 leaves an inline tail
     out of a shared page that begins with whole blocks (7.3.4 does, with images of mkfs.erofs as well).
     """
-    node, block = heads.nodes[number], heads.profile.packing.block_size
-    if node.is_regular and not heads.options.inline_data:
-        return 0
-    if node.is_regular and heads.profile.ishare and (node.size - node.size % block) % _PAGE:
-        return 0
-    return block - heads.size(number)
+    node, block = inodes.nodes[number], inodes.profile.block_size
+    if node.is_regular:
+        if not inodes.options.inline_data:
+            return 0
+        if inodes.profile.ishare and (node.size - node.size % block) % _PAGE:
+            return 0
+    return block - inodes.heads[number]
 
 
-def make_plan(heads: Heads, stored: Mapping[int, Stored], data_end: int) -> Plan:
-    """Place everything behind ``data_end``, the offset at which the contents end."""
-    bits = heads.profile.packing.block_bits
-    block = 1 << bits
-    tails = array("I", bytes(4 * len(heads.nodes)))
+def make_plan(inodes: Inodes, placed: Sequence[Placed | None], front: int, data_end: int, packed: int = 0) -> Plan:
+    """Place everything behind ``data_end``, the offset at which the contents end.
+
+    ``placed`` is by inode number. ``front`` is where contents begin, ``packed`` the number of the packed inode, 0 for
+    none.
+    """
+    profile = inodes.profile
+    block = profile.block_size
+    tails = array("I", bytes(4 * len(inodes.nodes)))
     blocks: dict[int, int] = {}
     sizes: dict[int, int] = {}
-    at = -(-data_end // block)
-    data_end = at * block
-    for number, node in enumerate(heads.nodes):
+    first = at = -(-data_end // block)
+    for number, node in enumerate(inodes.nodes):
         if node.is_dir:
-            size = sizes[number] = directory_size((len(n) for n, _ in names(heads, number)), block)
-        elif stat.S_ISLNK(node.mode):
+            size = sizes[number] = directory_bytes(node, not inodes.options.dot_omitted, block)
+        elif node.is_symlink:
             size = len(node.target)
         else:
-            if number in stored and stored[number].tail >= 0:
+            content = placed[number]
+            if content is not None and content.tail >= 0:
                 tails[number] = node.size % block
             continue
-        full, tail = size >> bits, size & block - 1
-        if 0 < tail <= inline_room(heads, number) and (node.is_dir or not full):
+        full, tail = divmod(size, block)
+        if 0 < tail <= inline_room(inodes, number) and (node.is_dir or not full):
             tails[number] = tail
         elif tail:
             full += 1
@@ -122,96 +175,51 @@ def make_plan(heads: Heads, stored: Mapping[int, Stored], data_end: int) -> Plan
             blocks[number] = at
             at += full
     xattr_start = meta_start = at * block
-    shared_size = start = sum(map(len, heads.shared))
+    shared_size = start = sum(map(len, inodes.attributes.shared))
     if start > _SHARED_IN_META:
         meta_start = -(-(xattr_start + shared_size) // block) * block
         start = 0
-    placer = _Placer(heads, stored, tails, meta_start)
     # Inode number 0 would be taken for "none" by programs that list directories.
-    placer.place(max(start, INODE_SLOT))
+    positions = place_inodes(inodes, placed, tails, meta_start, max(start, INODE_SLOT))
+    end = -(-(meta_start + positions.end) // block) * block
+    announced = announce(inodes.options, profile, _used(placed), bool(packed))
+    superblock = Superblock(
+        block_bits=profile.block_bits,
+        root_nid=positions.positions[0] // INODE_SLOT,
+        compat=announced.compat,
+        incompat=announced.incompat,
+        inodes=len(inodes.nodes),
+        epoch=inodes.epoch,
+        fixed_nsec=inodes.nsec,
+        blocks=end // block,
+        meta_blkaddr=meta_start // block,
+        xattr_blkaddr=xattr_start // block if shared_size else 0,
+        label=inodes.options.label,
+        algorithms=announced.algorithms,
+        prefix_count=len(profile.prefixes),
+        prefix_table=(SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE + len(announced.records)) // 4 if profile.prefixes else 0,
+        packed_nid=positions.positions[packed] // INODE_SLOT if packed else 0,
+    )
     return Plan(
-        heads=heads,
-        stored=stored,
+        inodes=inodes,
+        placed=placed,
         blocks=blocks,
         sizes=sizes,
         tails=tails,
-        data_end=data_end,
+        front=front,
+        data_end=first * block,
         meta_start=meta_start,
         xattr_start=xattr_start,
         shared_size=shared_size,
-        order=placer.order,
-        positions=placer.positions,
-        meta_size=placer.at,
+        order=positions.order,
+        positions=positions.positions,
+        end=end,
+        announced=announced,
+        superblock=superblock,
     )
 
 
-class _Placer:
-    """Gives each inode its position, in order, as far as blocks allow.
-
-    An inline tail must not cross a block's end (and a symlink stays in its inode's block: before 6.12
-    Linux wants it there). An inode that would, waits for the next block while others, which may
-    cross, fill what is left.
-    """
-
-    def __init__(self, heads: Heads, stored: Mapping[int, Stored], tails: array[int], meta_start: int) -> None:
-        self.heads = heads
-        self.stored = stored
-        self.tails = tails
-        self.meta_start = meta_start
-        self.block = heads.profile.packing.block_size
-        self.order = array("I")
-        self.positions = array("Q", bytes(8 * len(heads.nodes)))
-        self.at = 0
-
-    def place(self, start: int) -> None:
-        """Place all inodes from the offset ``start`` on; the root comes first."""
-        self.at = start
-        waiting: list[tuple[int, int]] = []
-        tried = -1
-        for number in range(len(self.heads.nodes)):
-            if waiting and self.at // self.block != tried:
-                # Whatever waits was tried in this block already, and there is only less room now.
-                tried = self.at // self.block
-                waiting = [w for w in waiting if not self._put(*w)]
-            head = self.heads.size(number)
-            if not self._put(number, head):
-                if number == 0 or len(waiting) == _WAITING:
-                    self._force(*(waiting.pop(0) if waiting else (number, head)))
-                    if number == 0:
-                        continue
-                waiting.append((number, head))
-        for item in waiting:
-            self._force(*item)
-
-    def _fits(self, number: int, head: int, position: int) -> bool:
-        """Tell whether an inode may stand at ``position``."""
-        tail = self.tails[number]
-        if not tail:
-            return True
-        begin = position if stat.S_ISLNK(self.heads.nodes[number].mode) else position + head
-        return begin // self.block == (position + head + tail - 1) // self.block
-
-    def _put(self, number: int, head: int) -> bool:
-        """Place an inode at the current position if it may stand there."""
-        position = (self.at + INODE_SLOT - 1) & -INODE_SLOT
-        if not self._fits(number, head, position):
-            return False
-        self._take(number, head, position)
-        return True
-
-    def _force(self, number: int, head: int) -> None:
-        """Place an inode at the first position where it may stand."""
-        position = (self.at + INODE_SLOT - 1) & -INODE_SLOT
-        while not self._fits(number, head, position):
-            position += INODE_SLOT
-        self._take(number, head, position)
-
-    def _take(self, number: int, head: int, position: int) -> None:
-        self.positions[number] = position
-        self.order.append(number)
-        end = position + head
-        stored = self.stored.get(number)
-        if stored is not None and stored.pieces is not None:
-            size = self.heads.nodes[number].size
-            end += index_size(self.heads.profile.packing, stored.pieces, stored.start, size, self.meta_start + end)
-        self.at = end + self.tails[number]
+def _used(placed: Sequence[Placed | None]) -> list[Encoding]:
+    """Return the encodings of all compressed contents, each once."""
+    found = {id(one.key.encoding): one.key.encoding for one in placed if one is not None and one.spans is not None}
+    return list(found.values())

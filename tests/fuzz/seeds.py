@@ -11,9 +11,9 @@ import lz4.block
 
 from mkfs_erofs_py.ondisk.chunk import HOLE, ChunkFormat, pack_chunks
 from mkfs_erofs_py.ondisk.constants import Algorithm, Compat, Incompat, Layout
-from mkfs_erofs_py.ondisk.extent import EncodedExtent, pack_extents, pack_lengths, plen_word
+from mkfs_erofs_py.ondisk.extent import ExtentRecord, pack_extents, pack_lengths, plen_word
 from mkfs_erofs_py.ondisk.inode import Inode
-from mkfs_erofs_py.ondisk.lcluster import Advise, Extent, MapHeader, pack_compact
+from mkfs_erofs_py.ondisk.lcluster import Advise, MapHeader, Pcluster, pack_compact
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord, LongPrefix, pack_prefixes
 from mkfs_erofs_py.ondisk.xattr import XattrEntry, pack_area
 from tests.support.handmade import Handmade
@@ -91,7 +91,7 @@ def _compact() -> bytes:
     for start in range(0, 10240, 1024):
         stream = _squeeze(TEXT[start : start + 1024])
         assert len(stream) <= 512
-        extents.append(Extent(1024, 1, made.block(stream.rjust(512, b"\0")), 1))
+        extents.append(Pcluster(1024, 1, made.block(stream.rjust(512, b"\0")), 1))
     base = (made.meta_start + made.next_nid() * 32 + 32 + 7 & ~7) + 8
     body = pack_compact(MapHeader(Advise.COMPACTED_2B), extents, 10240, 9, base)
     file = made.inode(FILE, Layout.COMPRESSED_COMPACT, size=10240, body=body, align=8)
@@ -105,7 +105,7 @@ def _extents() -> bytes:
     base = made.block(b"".join(streams)) << 9
     places = [base + sum(map(len, streams[:i])) for i in range(4)]
     listed = [
-        EncodedExtent(i * 512, at, len(stream), Algorithm.LZ4)
+        ExtentRecord(i * 512, at, len(stream), Algorithm.LZ4)
         for i, (at, stream) in enumerate(zip(places, streams, strict=True))
     ]
     for size in (4, 8, 16, 32):

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mkfs_erofs_py.ondisk.extent import EncodedExtent, pack_extents, pack_lengths, plen_word
+from mkfs_erofs_py.ondisk.extent import ExtentRecord, pack_extents, pack_lengths, plen_word
 from mkfs_erofs_py.ondisk.lcluster import (
     LCLUSTER_HEAD1,
     LCLUSTER_NONHEAD,
     LCLUSTER_PLAIN,
     Advise,
-    Extent,
     MapHeader,
+    Pcluster,
     compact_counts,
     compact_size,
     full_size,
@@ -36,7 +36,7 @@ class File:
 
     bits: int
     big: bool
-    extents: tuple[Extent, ...]
+    extents: tuple[Pcluster, ...]
 
     @property
     def size(self) -> int:
@@ -72,17 +72,17 @@ def files(draw: st.DrawFn) -> File:
         last = number + 1 == 40
         blocks = draw(st.integers(1, 20)) if big else 1
         if draw(st.booleans()):
-            extents.append(Extent(block, LCLUSTER_PLAIN, at, 1))
+            extents.append(Pcluster(block, LCLUSTER_PLAIN, at, 1))
             at += 1
             continue
-        extents.append(Extent(blocks * block + max(extra, not last), LCLUSTER_HEAD1, at, blocks))
+        extents.append(Pcluster(blocks * block + max(extra, not last), LCLUSTER_HEAD1, at, blocks))
         at += blocks
     if draw(st.booleans()):
         # At the end, anything goes that is no larger than plain.
         length = draw(st.integers(1, 30 * block))
         blocks = draw(st.integers(1, max(1, (length - 1) // block))) if big else 1
         plain = length <= block and draw(st.booleans())
-        extents.append(Extent(length, LCLUSTER_PLAIN if plain else LCLUSTER_HEAD1, at, blocks))
+        extents.append(Pcluster(length, LCLUSTER_PLAIN if plain else LCLUSTER_HEAD1, at, blocks))
     return File(bits, big, tuple(extents))
 
 
@@ -224,7 +224,7 @@ def test_the_library_reads_compact_packs_as_it_reads_full_records(file: File, ph
         start += 1 << file.bits
 
 
-EXAMPLE = (Extent(5 * 4096, LCLUSTER_HEAD1, 1, 4), Extent(4 * 4096, LCLUSTER_HEAD1, 5, 4), Extent(8192, 1, 9, 1))
+EXAMPLE = (Pcluster(5 * 4096, LCLUSTER_HEAD1, 1, 4), Pcluster(4 * 4096, LCLUSTER_HEAD1, 5, 4), Pcluster(8192, 1, 9, 1))
 
 
 def test_the_example_of_the_format() -> None:
@@ -259,19 +259,19 @@ def test_how_lclusters_are_shared_out_to_packs(
 
 
 @st.composite
-def encoded(draw: st.DrawFn) -> list[EncodedExtent]:
+def encoded(draw: st.DrawFn) -> list[ExtentRecord]:
     found = []
     logical, physical = 0, draw(st.integers(0, 1 << 47))
     for length in draw(st.lists(st.integers(0, (1 << 21) - 1), max_size=30)):
         algorithm = draw(st.sampled_from([None, 0, 1, 2, 3])) if length else None
-        found.append(EncodedExtent(logical, physical, length, algorithm, draw(st.booleans())))
+        found.append(ExtentRecord(logical, physical, length, algorithm, draw(st.booleans())))
         logical += draw(st.integers(1, 1 << 33))
         physical += length
     return found
 
 
 @given(encoded(), st.sampled_from([8, 16, 32]))
-def test_encoded_extents_read_back(extents: list[EncodedExtent], record: int) -> None:
+def test_encoded_extents_read_back(extents: list[ExtentRecord], record: int) -> None:
     packed = pack_extents(extents, record)
     assert len(packed) == record * len(extents)
     for number, extent in enumerate(extents):
@@ -289,7 +289,7 @@ def test_encoded_extents_read_back(extents: list[EncodedExtent], record: int) ->
 
 
 @given(encoded())
-def test_lengths_alone_follow_one_address(extents: list[EncodedExtent]) -> None:
+def test_lengths_alone_follow_one_address(extents: list[ExtentRecord]) -> None:
     start = extents[0].physical if extents else 0
     words = [plen_word(e.length, e.algorithm, e.partial) for e in extents]
     packed = pack_lengths(start, words)

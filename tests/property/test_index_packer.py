@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import random
-from array import array
 from functools import cache
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkfs_erofs_py.compress import Encoder, decompress, make_encoder
-from mkfs_erofs_py.encode.packer import TYPE_SHIFT, ExtentPacker, LclusterPacker
-from mkfs_erofs_py.ondisk.constants import MAX_DECODED, Algorithm
-from mkfs_erofs_py.ondisk.extent import PLEN_FORMAT_SHIFT, PLEN_MASK
-from mkfs_erofs_py.ondisk.lcluster import LCLUSTER_HEAD1, LCLUSTER_PLAIN
+from mkfs_erofs_py.encode.clusters import LclusterPacker
+from mkfs_erofs_py.encode.encoded import HOLE, PLAIN, Spans
+from mkfs_erofs_py.encode.packed import ExtentPacker
+from mkfs_erofs_py.ondisk.constants import MAX_DECODED
 from tests.support.images import noise, text
 
 COMPRESSORS = ("lz4", "lz4hc,3", "zstd,1", "zstd,9", "deflate,1", "lzma,0")
@@ -38,13 +37,13 @@ def contents(draw: st.DrawFn, unit: int) -> bytes:
     return data + noise(-len(data) % unit, 11)
 
 
-def pack(packer: LclusterPacker | ExtentPacker, data: bytes, room: int, final: bool) -> tuple[array[int], bytes]:
+def pack(packer: LclusterPacker | ExtentPacker, data: bytes, room: int, final: bool) -> tuple[Spans, bytes]:
     source = ctypes.create_string_buffer(data, len(data))
     # What lies in the output before must not show.
     sink = ctypes.create_string_buffer(b"\xaa" * (len(data) + room), len(data) + room)
-    pieces, length = packer.pack(ctypes.addressof(source), len(data), ctypes.addressof(sink), final)
+    spans, length = packer.pack(ctypes.addressof(source), len(data), ctypes.addressof(sink), final)
     assert length <= len(data) + room
-    return pieces, sink.raw[:length]
+    return spans, sink.raw[:length]
 
 
 def decoded(algorithm: int, stream: bytes, length: int) -> bytes:
@@ -63,20 +62,21 @@ def test_lclusters(data: st.DataObject) -> None:
     content = data.draw(contents(block))
     if final:
         content = content[: max(1, len(content) - data.draw(st.integers(0, block)))]
-    pieces, packed = pack(LclusterPacker(encode, bits, pcluster), content, pcluster, final)
+    spans, packed = pack(LclusterPacker(encode, bits, pcluster), content, pcluster, final)
     at = out = 0
-    for word, blocks in zip(pieces[::2], pieces[1::2], strict=True):
-        length, kind = word & (1 << TYPE_SHIFT) - 1, word >> TYPE_SHIFT
-        stored = packed[out : out + (blocks << bits)]
+    for length, taken, kind in zip(*spans, strict=True):
+        assert taken % block == 0
+        blocks = taken >> bits
+        stored = packed[out : out + taken]
         last = at + length == len(content)
         assert 0 < length <= MAX_DECODED
         if not (last and final):
             assert length >= len(stored), "an extent that others follow decodes to at least what it takes"
-        if kind == LCLUSTER_PLAIN:
+        if kind == PLAIN:
             assert blocks == 1
             assert stored == content[at : at + length].ljust(block, b"\0")
         else:
-            assert kind == LCLUSTER_HEAD1
+            assert kind == encode.record.algorithm
             assert len(stored) <= pcluster
             assert blocks < -(-length // block) or length > len(stored), "compression pays"
             stream = stored.lstrip(b"\0")
@@ -94,23 +94,23 @@ def test_extents(data: st.DataObject) -> None:
     encode = encoder(data.draw(st.sampled_from(COMPRESSORS)), piece)
     content = data.draw(contents(4096))
     content = content[: max(1, len(content) - data.draw(st.integers(0, 5000)))]
-    pieces, packed = pack(ExtentPacker(encode, 12, bits), content, piece, True)
-    assert len(pieces) == -(-len(content) // piece)
+    spans, packed = pack(ExtentPacker(encode, 12, bits), content, piece, True)
+    assert len(spans.kinds) == -(-len(content) // piece)
     out = 0
-    for number, word in enumerate(pieces):
+    for number, (length, taken, kind) in enumerate(zip(*spans, strict=True)):
         expected = content[number * piece : (number + 1) * piece]
-        length, form = word & PLEN_MASK, word >> PLEN_FORMAT_SHIFT
-        stored = packed[out : out + length]
-        if not length:
-            assert word == 0
+        assert length == len(expected)
+        stored = packed[out : out + taken]
+        if not taken:
+            assert kind == HOLE
             assert expected == bytes(len(expected))
-        elif not form:
+        elif kind == PLAIN:
             assert stored == expected
         else:
-            assert length < len(expected)
-            assert Algorithm(form - 1) is encode.record.algorithm
-            assert decoded(form - 1, stored, len(expected)) == expected
-        out += length
+            assert taken < len(expected)
+            assert kind == encode.record.algorithm
+            assert decoded(kind, stored, len(expected)) == expected
+        out += taken
     assert out == len(packed)
 
 

@@ -138,7 +138,8 @@ def test_extract_as_somebody_else_says_what_it_left_out(image: Path, sample_tree
 import os, sys
 sys.argv = ["mkfs-erofs-py"]
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from mkfs_erofs_py.cli import extract, extraction, main
+from mkfs_erofs_py.cli import extract, main
+from mkfs_erofs_py.extract import folder
 os.setgroups([]); os.setgid(1234); os.setuid(1234)
 main.run(["extract", {str(image)!r}, {str(tmp_path / "out")!r}])
 """

@@ -19,7 +19,7 @@ from mkfs_erofs_py.errors import CorruptError, OutOfBoundsError, UnreadableError
 from mkfs_erofs_py.ondisk.chunk import HOLE, ChunkFormat, pack_chunks
 from mkfs_erofs_py.ondisk.constants import Algorithm, Compat, Incompat, Layout
 from mkfs_erofs_py.ondisk.device import DeviceSlot
-from mkfs_erofs_py.ondisk.extent import EncodedExtent, pack_extents, pack_lengths, plen_word
+from mkfs_erofs_py.ondisk.extent import ExtentRecord, pack_extents, pack_lengths, plen_word
 from mkfs_erofs_py.ondisk.inode import Inode, encode_rdev
 from mkfs_erofs_py.ondisk.lcluster import HOLE_FLAG, PARTIAL_REF, Advise, MapHeader
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord, LongPrefix, pack_prefixes
@@ -134,7 +134,7 @@ def test_encoded_extents_of_every_record_size(record: int) -> None:
     extents = []
     at = base
     for i, (piece, stream) in enumerate(zip(pieces, streams, strict=True)):
-        extents.append(EncodedExtent(i * 4096, at, len(stream), None if i == 3 else Algorithm.LZ4))
+        extents.append(ExtentRecord(i * 4096, at, len(stream), None if i == 3 else Algorithm.LZ4))
         at += len(stream)
         assert len(piece) <= 4096
     advise = Advise.EXTENTS | (record.bit_length() - 3) << Advise.EXTENT_SIZE_SHIFT

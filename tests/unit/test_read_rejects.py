@@ -21,7 +21,7 @@ from mkfs_erofs_py.ondisk.chunk import HOLE, ChunkFormat, pack_chunks
 from mkfs_erofs_py.ondisk.constants import Algorithm, Compat, Incompat, Layout
 from mkfs_erofs_py.ondisk.device import DeviceSlot
 from mkfs_erofs_py.ondisk.dirent import Dirent, pack_directory
-from mkfs_erofs_py.ondisk.extent import EncodedExtent, pack_extents
+from mkfs_erofs_py.ondisk.extent import ExtentRecord, pack_extents
 from mkfs_erofs_py.ondisk.lcluster import Advise, MapHeader
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord
 from mkfs_erofs_py.ondisk.xattr import XattrEntry, filter_word, pack_area
@@ -673,25 +673,25 @@ def test_an_extent_of_over_12_mib() -> None:
         image.pread("file", 1, (count << 16) - 1)
 
 
-EXTENTS: dict[str, tuple[list[EncodedExtent], int, Rejected]] = {
+EXTENTS: dict[str, tuple[list[ExtentRecord], int, Rejected]] = {
     "not sorted": (
-        [EncodedExtent(0, AT << 12, 4096, 0), EncodedExtent(0, AT << 12, 4096, 0)],
+        [ExtentRecord(0, AT << 12, 4096, 0), ExtentRecord(0, AT << 12, 4096, 0)],
         8192,
         (CorruptError, "out of order"),
     ),
     "past the end of the file": (
-        [EncodedExtent(0, AT << 12, 4096, 0), EncodedExtent(9000, AT << 12, 4096, 0)],
+        [ExtentRecord(0, AT << 12, 4096, 0), ExtentRecord(9000, AT << 12, 4096, 0)],
         8192,
         (CorruptError, "past the end"),
     ),
-    "algorithm 4": ([EncodedExtent(0, AT << 12, 4096, 4)], 8192, (UnsupportedError, "unknown algorithm 4")),
-    "algorithm not announced": ([EncodedExtent(0, AT << 12, 4096, 2)], 8192, (CorruptError, "does not announce")),
-    "over 1 MiB": ([EncodedExtent(0, AT << 12, (1 << 20) + 1, 0)], 8192, (UnsupportedError, "exceeds 1 MiB")),
-    "over 12 MiB": ([EncodedExtent(0, AT << 12, 4096, 0)], (12 << 20) + 1, (UnsupportedError, "exceeds 12 MiB")),
-    "plain and short": ([EncodedExtent(0, AT << 12, 100)], 8192, (CorruptError, "stores 100 of 8192")),
-    "address past the end": ([EncodedExtent(0, 1 << 47, 4096, 0)], 8192, (OutOfBoundsError, "past the end")),
+    "algorithm 4": ([ExtentRecord(0, AT << 12, 4096, 4)], 8192, (UnsupportedError, "unknown algorithm 4")),
+    "algorithm not announced": ([ExtentRecord(0, AT << 12, 4096, 2)], 8192, (CorruptError, "does not announce")),
+    "over 1 MiB": ([ExtentRecord(0, AT << 12, (1 << 20) + 1, 0)], 8192, (UnsupportedError, "exceeds 1 MiB")),
+    "over 12 MiB": ([ExtentRecord(0, AT << 12, 4096, 0)], (12 << 20) + 1, (UnsupportedError, "exceeds 12 MiB")),
+    "plain and short": ([ExtentRecord(0, AT << 12, 100)], 8192, (CorruptError, "stores 100 of 8192")),
+    "address past the end": ([ExtentRecord(0, 1 << 47, 4096, 0)], 8192, (OutOfBoundsError, "past the end")),
     "address plus length past 2**64": (
-        [EncodedExtent(0, (1 << 64) - 1, 4096, 0)],
+        [ExtentRecord(0, (1 << 64) - 1, 4096, 0)],
         8192,
         (OutOfBoundsError, "past the end"),
     ),
@@ -704,7 +704,7 @@ def test_encoded_extents(name: str) -> None:
     rejected(extent_image(extents, size, len(extents)), kind, words)
 
 
-def extent_image(extents: list[EncodedExtent], size: int, count: int) -> bytes:
+def extent_image(extents: list[ExtentRecord], size: int, count: int) -> bytes:
     made = Handmade()
     made.block(BLOCK)
     advise = Advise.EXTENTS | 2 << Advise.EXTENT_SIZE_SHIFT
@@ -718,7 +718,7 @@ def extent_image(extents: list[EncodedExtent], size: int, count: int) -> bytes:
 
 @pytest.mark.parametrize("count", [1000, 1 << 32, (1 << 48) - 1])
 def test_more_extents_than_the_image_holds(count: int) -> None:
-    rejected(extent_image([EncodedExtent(0, AT << 12, 4096, 0)], 8192, count), ImageError, "")
+    rejected(extent_image([ExtentRecord(0, AT << 12, 4096, 0)], 8192, count), ImageError, "")
 
 
 STREAMS: dict[int, bytes] = {

@@ -16,25 +16,27 @@ import pytest
 from mkfs_erofs_py.errors import SourceError, UsageError
 from mkfs_erofs_py.read import Image
 from mkfs_erofs_py.sources.directory import Exclude, read_directory
-from mkfs_erofs_py.tree import Node
+from mkfs_erofs_py.tree import Node, Tree, TreeBuilder
 from tests.support.images import build, make
 from tests.support.requirements import lacking
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make devices")
 
 
-def read(root: Path, **options: object) -> Node:
-    return read_directory(os.fsencode(root), **options)  # type: ignore[arg-type]
+def read(root: Path, **options: object) -> Tree:
+    builder = TreeBuilder()
+    read_directory(builder, os.fsencode(root), **options)  # type: ignore[arg-type]
+    return builder.finish()
 
 
-def paths(node: Node, prefix: bytes = b"") -> dict[bytes, Node]:
-    """Return every path below a node."""
+def paths(tree: Tree) -> dict[bytes, Node]:
+    """Return every path below the root."""
     found = {}
-    waiting = [(prefix, node)]
+    waiting = [(b"", tree.nodes[0])]
     while waiting:
         prefix, node = waiting.pop()
-        for name, child in node.children:
-            found[prefix + name] = child
+        for name, number in node.children:
+            child = found[prefix + name] = tree.nodes[number]
             if child.is_dir:
                 waiting.append((prefix + name + b"/", child))
     return found
@@ -44,7 +46,7 @@ def test_names_are_bytes_in_ascending_order(tmp_path: Path) -> None:
     names = [b"\xff\xfe", b"a", b"B", b"\x01", b"..b", b"\xc3\xa9", b" ", b"n" * 255]
     for name in names:
         os.close(os.open(os.path.join(os.fsencode(tmp_path), name), os.O_CREAT | os.O_WRONLY))
-    assert [name for name, _ in read(tmp_path).children] == sorted(names)
+    assert [name for name, _ in read(tmp_path).nodes[0].children] == sorted(names)
 
 
 @needs_root

@@ -1,0 +1,45 @@
+"""Which encoding a content gets: decided from what is known of its file alone, before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..tree import Facts
+from .encoding import Encoding
+
+__all__ = ["Policy", "Uniform"]
+
+
+class Policy(Protocol):
+    """Decides how contents are stored. The same facts give the same encoding, in whatever order files come.
+
+    A policy that knows more than one file, such as what contents have in common, was told that before the first
+    question, and answers by the encoding's cuts.
+    """
+
+    @property
+    def encodings(self) -> tuple[Encoding, ...]:
+        """One encoding of every kind that may be given, cuts apart: memory and records are sized by them."""
+        ...
+
+    def __call__(self, path: bytes, facts: Facts) -> Encoding:
+        """Return the encoding for a regular file that is not empty; ``path`` is below the root."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """All contents get the same encoding."""
+
+    encoding: Encoding
+
+    @property
+    def encodings(self) -> tuple[Encoding, ...]:
+        """See `Policy.encodings`."""
+        return (self.encoding,)
+
+    def __call__(self, path: bytes, facts: Facts) -> Encoding:
+        """See `Policy`."""
+        del path, facts
+        return self.encoding

@@ -1,0 +1,306 @@
+"""Contents go in, their stored forms come out in the same order; in between, worker processes read, hash and pack."""
+
+from __future__ import annotations
+
+import functools
+from array import array
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from ..errors import SourceError
+from ..fingerprint import Hasher, new_hasher
+from ..tree import Bytes, Facts, OpenContent, Reopen, Stream
+from ..workers.team import Slot, SlotMap, Team
+from .encoded import PLAIN, Encoded, Key, Spans
+from .encoding import Encoding
+from .policy import Policy
+from .worker import Answer, Files, Segment, Worker, input_room, output_room
+
+__all__ = ["Receiver", "Service"]
+
+#: A job of whole files ends at this many bytes, or files: small enough to keep all workers busy to the
+#: end, large enough that handing it over does not show.
+_BATCH_BYTES, _BATCH_FILES = 1 << 20, 1024
+#: Slots of a worker, at least: one being packed, one packed and waiting for its turn, one being filled.
+#: Few workers get more, as many as all of these together: they let packing start while the tree is read.
+_SLOTS, _ALL_SLOTS = 3, 16
+
+
+class Receiver(Protocol):
+    """Who takes the stored forms, in the order in which contents were given."""
+
+    def whole(self, encoded: Encoded) -> None:
+        """Take a content whose bytes are all there."""
+        ...
+
+    def part(self, data: memoryview | bytes, block_size: int) -> None:
+        """Take the next bytes of a large content, which begins a block of this size."""
+        ...
+
+    def last(self, encoded: Encoded) -> None:
+        """Take what is known of the large content of which all parts have come."""
+        ...
+
+    def settle(self) -> None:
+        """Be done with all bytes that were handed over: their memory is about to be used again."""
+        ...
+
+
+class _Large:
+    """A content of several segments on its way: what is known of it so far."""
+
+    def __init__(self, size: int, encoding: Encoding) -> None:
+        self.size = size
+        self.encoding = encoding
+        self.hasher: Hasher = new_hasher(encoding.digest)
+        self.left = sum(1 for _ in encoding.segments(size))
+        self._lengths, self._stored, self._kinds = array("I"), array("I"), bytearray()
+
+    def add(self, spans: Spans | None) -> None:
+        """Take in a segment's spans."""
+        self.left -= 1
+        if spans is not None:
+            self._lengths += spans.lengths
+            self._stored += spans.stored
+            self._kinds += spans.kinds
+
+    def done(self) -> Encoded:
+        """Return what became of it: stored as it is where no segment shrank at all."""
+        kinds = bytes(self._kinds)
+        plain = not kinds.strip(bytes((PLAIN,)))
+        spans = None if plain else Spans(self._lengths, self._stored, kinds)
+        return Encoded(Key(self.hasher.digest(), self.size, self.encoding), spans, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hole:
+    """A segment that is known to be zeros; all that are alike are packed once."""
+
+    size: int
+    final: bool
+    encoding: Encoding
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A job under way, or a place among them for a hole that another job packs.
+
+    ``files`` are whole contents; otherwise it is a segment of ``large``, and ``hole`` says if it is one. ``given`` is
+    whether a worker has it.
+    """
+
+    files: Files | None = None
+    large: _Large | None = None
+    hole: _Hole | None = None
+    given: bool = True
+
+
+class _Present(Bytes):
+    """A content that stands in the slot's input already."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(b"", b"")
+
+    def __reduce__(self) -> tuple[type[Bytes], tuple[bytes, ...]]:
+        return _Present, ()
+
+    def read_into(self, view: memoryview) -> int:
+        """Leave everything as it is; the byte more that was asked for is not there."""
+        return len(view) - 1
+
+
+_File = tuple[Reopen, int, Encoding]
+
+
+class Service:
+    """Encodes contents by a policy.
+
+    `offer` takes contents that can be opened, never waits, and may be called while the tree is still being read;
+    `stream` takes one that comes once, and reads it; `drain` waits for all of them. The ``receiver`` gets the stored
+    forms from `stream` and `drain`. What they are depends on contents and policy alone. Not thread-safe.
+    """
+
+    def __init__(self, policy: Policy, workers: int, receiver: Receiver) -> None:
+        self._policy = policy
+        #: Who takes the stored forms; may change after `drain`.
+        self.receiver = receiver
+        largest = max(policy.encodings, key=lambda encoding: encoding.segment)
+        self._segment = largest.segment
+        slots = SlotMap(input_room(largest), output_room(largest), max(_SLOTS, _ALL_SLOTS // workers))
+        make: Callable[[memoryview], Worker] = functools.partial(Worker, slots.start, slots.input)
+        self._team: Team[Files | Segment, Answer] = Team(make, workers, slots)
+        self._batch: list[_File] = []
+        self._batch_bytes = 0
+        #: Batches not yet given to a worker; a content larger than a segment is alone in its.
+        self._waiting: deque[tuple[_File, ...]] = deque()
+        #: Contents read from streams, which stand in this slot's input.
+        self._held: Slot | None = None
+        self._pending: deque[_Pending] = deque()
+        self._holes: dict[_Hole, tuple[Spans | None, bytes] | None] = {}
+        self._zeros = memoryview(bytes(self._segment))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._team.close()
+
+    def offer(self, path: bytes, facts: Facts, content: Reopen) -> None:
+        """Add the content of a regular file that is not empty; never waits."""
+        size = facts.size
+        encoding = self._policy(path, facts)
+        if self._batch_bytes + size > encoding.segment:
+            self._end_batch()
+        self._batch.append((content, size, encoding))
+        self._batch_bytes += size
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
+            self._end_batch()
+            while self._waiting and not _is_large(self._waiting[0]) and (slot := self._team.slot()):
+                self._give(slot, self._waiting.popleft())
+
+    def stream(self, path: bytes, facts: Facts, content: Stream) -> None:
+        """Read the content of a regular file that is not empty, and add it. Raises `SourceError`."""
+        encoding = self._policy(path, facts)
+        reader, label = content.reader, content.label
+        if facts.size > encoding.segment:
+            self._start_all()
+            self._read_large(reader, label, facts.size, encoding)
+            return
+        if self._held is not None and self._batch_bytes + facts.size > encoding.segment:
+            self._end_held()
+        if self._held is None:
+            self._start_all()
+            self._held = self._slot()
+        start = self._batch_bytes
+        _read_exactly(reader, self._held.input[start : start + facts.size], label)
+        self._batch.append((_Present(), facts.size, encoding))
+        self._batch_bytes += facts.size
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
+            self._end_held()
+
+    def drain(self) -> None:
+        """Hand over all that was added so far. Raises `SourceError` for what cannot be read."""
+        self._start_all()
+        while self._pending:
+            self._finish_oldest()
+
+    def finish(self) -> None:
+        """Let the workers end: nothing more will be added. They clean up while the builder goes on."""
+        self._team.finish()
+
+    # -- jobs in the making ------------------------------------------------------------------------
+
+    def _end_batch(self) -> None:
+        if self._batch:
+            self._waiting.append(tuple(self._batch))
+            self._batch.clear()
+            self._batch_bytes = 0
+
+    def _end_held(self) -> None:
+        if self._held is not None:
+            self._give(self._held, tuple(self._batch))
+            self._held = None
+            self._batch.clear()
+            self._batch_bytes = 0
+
+    def _start_all(self) -> None:
+        """Give everything to workers that was not yet."""
+        self._end_held()
+        self._end_batch()
+        while self._waiting:
+            files = self._waiting.popleft()
+            if _is_large(files):
+                self._add_large(*files[0])
+            else:
+                self._give(self._slot(), files)
+
+    def _slot(self) -> Slot:
+        while (slot := self._team.slot()) is None:
+            self._finish_oldest()
+        return slot
+
+    def _give(self, slot: Slot, files: tuple[_File, ...]) -> None:
+        job = Files(files)
+        self._team.give(slot, job)
+        self._pending.append(_Pending(files=job))
+
+    # -- contents of several segments --------------------------------------------------------------
+
+    def _add_large(self, content: Reopen, size: int, encoding: Encoding) -> None:
+        with content.open() as file:
+            self._read_large(file, content.label, size, encoding)
+            if file.readinto(memoryview(bytearray(1))):
+                raise SourceError(content.label, "grew while it was read; build again when it is at rest")
+
+    def _read_large(self, file: OpenContent, label: bytes, size: int, encoding: Encoding) -> None:
+        """Read and hash a content here, a segment at a time, and have workers pack the segments."""
+        large = _Large(size, encoding)
+        for start, length in encoding.segments(size):
+            final = start + length == size
+            hole = _Hole(length, final, encoding) if file.skip_hole(length) else None
+            if hole in self._holes:
+                large.hasher.update(self._zeros[:length])
+                self._pending.append(_Pending(large=large, hole=hole, given=False))
+                continue
+            slot = self._slot()
+            view = slot.input[:length]
+            if hole is not None:
+                view[:] = self._zeros[:length]
+                self._holes[hole] = None
+            else:
+                _read_exactly(file, view, label)
+            large.hasher.update(view)
+            view.release()
+            self._team.give(slot, Segment(length, final, encoding))
+            self._pending.append(_Pending(large=large, hole=hole))
+
+    # -- answers -----------------------------------------------------------------------------------
+
+    def _finish_oldest(self) -> None:
+        pending = self._pending.popleft()
+        receiver = self.receiver
+        if not pending.given:
+            assert pending.hole is not None
+            packed = self._holes[pending.hole]
+            assert packed is not None
+            self._take_segment(pending, *packed)
+            return
+        with self._team.take() as (answer, memory):
+            if pending.files is not None:
+                for encoded in answer.encoded(pending.files, memory):
+                    receiver.whole(encoded)
+            else:
+                data: memoryview | bytes = memory[answer.offsets[0] : answer.offsets[0] + answer.sizes[0]]
+                if pending.hole is not None:
+                    data = bytes(data)
+                    self._holes[pending.hole] = answer.spans(), data
+                self._take_segment(pending, answer.spans(), data)
+            # The bytes are the worker's again from here on.
+            receiver.settle()
+
+    def _take_segment(self, pending: _Pending, spans: Spans | None, data: memoryview | bytes) -> None:
+        large = pending.large
+        assert large is not None
+        large.add(spans)
+        self.receiver.part(data, large.encoding.block_size)
+        if not large.left:
+            self.receiver.last(large.done())
+
+
+def _is_large(files: tuple[_File, ...]) -> bool:
+    """Whether a batch is a content that takes several segments."""
+    _, size, encoding = files[0]
+    return size > encoding.segment
+
+
+def _read_exactly(file: OpenContent, view: memoryview, label: bytes) -> None:
+    while view:
+        count = file.readinto(view)
+        if not count:
+            raise SourceError(label, "shrank while it was read; build again when it is at rest")
+        view = view[count:]

@@ -1,0 +1,156 @@
+"""The tree in the making: sources put files in, one source after the other, and a finished tree comes out."""
+
+from __future__ import annotations
+
+import stat
+
+from ..errors import SourceError
+from .node import Facts, Node
+from .tree import Tree
+
+__all__ = ["Draft", "TreeBuilder"]
+
+#: What is made where a source names a file in a folder that it never tells of.
+_IMPLIED = Facts(stat.S_IFDIR | 0o755, 0, 0, 0, 0)
+
+
+class Draft:
+    """A file while the tree is being made; one for all hard links to it.
+
+    ``facts`` is ``None`` for a folder that was only implied by a path so far. ``children`` are a folder's drafts by
+    name, ``None`` for anything else. ``layer`` is the source that put it there, counted from 0. ``number`` and
+    ``links`` are filled in when the tree is finished.
+    """
+
+    __slots__ = ("children", "facts", "layer", "links", "number")
+
+    def __init__(self, facts: Facts | None, layer: int) -> None:
+        self.facts = facts
+        self.layer = layer
+        self.children: dict[bytes, Draft] | None = {} if facts is None or stat.S_ISDIR(facts.mode) else None
+        self.number = -1
+        self.links = 0
+
+
+class TreeBuilder:
+    """What sources feed.
+
+    A later entry takes the place of an earlier one of the same name, as with tar; a folder over a folder keeps what is
+    inside. Sources are layers, from the lowest up: each but the first begins with `begin_layer`, and may take away
+    what is below it with `whiteout` and `opaque`.
+
+    Sources that walk keep the `Draft` of a folder and `put` files into it; those that know paths look folders up with
+    `folder`, which makes those that are missing.
+    """
+
+    def __init__(self) -> None:
+        self.root = Draft(None, 0)
+        self._layer = 0
+
+    def begin_layer(self) -> None:
+        """Begin the next source; what it puts lies over what is there."""
+        self._layer += 1
+
+    def put(self, folder: Draft, name: bytes, facts: Facts) -> Draft:
+        """Put a file into a folder -> its draft."""
+        children = folder.children
+        assert children is not None, "only folders hold files"
+        known = children.get(name)
+        if known is not None and known.children is not None and stat.S_ISDIR(facts.mode):
+            known.facts, known.layer = facts, self._layer
+            return known
+        draft = children[name] = Draft(facts, self._layer)
+        return draft
+
+    def describe_root(self, facts: Facts) -> Draft:
+        """Say what the root folder is -> its draft."""
+        self.root.facts, self.root.layer = facts, self._layer
+        return self.root
+
+    def link(self, folder: Draft, name: bytes, draft: Draft) -> None:
+        """Give a file, which is not a folder, one more name."""
+        assert folder.children is not None, "only folders hold files"
+        assert draft.children is None, "folders have one name"
+        folder.children[name] = draft
+
+    def folder(self, path: bytes) -> Draft:
+        """Return the folder at a path below the root, made where it is missing.
+
+        Raises `SourceError` where something else has the name of a folder on the way.
+        """
+        draft = self.root
+        for name in path.split(b"/") if path else ():
+            assert draft.children is not None
+            below = draft.children.get(name)
+            if below is None:
+                below = draft.children[name] = Draft(None, self._layer)
+            if below.children is None:
+                raise SourceError(path, f"{name.decode(errors='replace')} is no folder, but has entries below it")
+            draft = below
+        return draft
+
+    def find(self, path: bytes) -> Draft | None:
+        """Return what is at a path below the root, ``None`` where nothing is. No link is followed."""
+        draft: Draft | None = self.root
+        for name in path.split(b"/") if path else ():
+            if draft is None or draft.children is None:
+                return None
+            draft = draft.children.get(name)
+        return draft
+
+    def whiteout(self, folder: Draft, name: bytes) -> None:
+        """Take away what lower layers have under a name; harmless where they have nothing."""
+        assert folder.children is not None
+        below = folder.children.get(name)
+        if below is not None and below.layer < self._layer:
+            del folder.children[name]
+
+    def opaque(self, folder: Draft) -> None:
+        """Take away all that lower layers have in a folder."""
+        assert folder.children is not None
+        for name in [name for name, below in folder.children.items() if below.layer < self._layer]:
+            del folder.children[name]
+
+    def finish(self) -> Tree:
+        """Number what is there -> the tree; the builder must not be used afterwards.
+
+        The order is a folder, what else it holds, then its folders with all below them; names ascend as raw bytes. So
+        what is listed together stands together, and folders come before what they hold. Folders that nobody told of
+        get mode 0755, root as their owner and the time 0.
+        """
+        placed = _number(self.root)
+        nodes = []
+        for number, (draft, name, parent) in enumerate(placed):
+            children: tuple[tuple[bytes, int], ...] = ()
+            links = draft.links
+            if draft.children is not None:
+                children = tuple([(below, child.number) for below, child in sorted(draft.children.items())])
+                links = 2 + sum(child.children is not None for child in draft.children.values())
+            nodes.append(Node(number, name, parent, links, children, *(draft.facts or _IMPLIED)))
+        return Tree(tuple(nodes))
+
+
+def _number(root: Draft) -> list[tuple[Draft, bytes, int]]:
+    """Give every draft its number and count its names -> (draft, first name, parent's number) in order.
+
+    Nothing recurses, so that any depth will do.
+    """
+    placed: list[tuple[Draft, bytes, int]] = []
+    waiting = [(root, b"", 0)]
+    while waiting:
+        folder, name, parent = waiting.pop()
+        number = folder.number = len(placed)
+        placed.append((folder, name, parent))
+        folders = []
+        assert folder.children is not None
+        for below, child in sorted(folder.children.items()):
+            if child.children is not None:
+                folders.append((child, below, number))
+                continue
+            child.links += 1
+            if child.number < 0:
+                child.number = len(placed)
+                placed.append((child, below, number))
+        folders.reverse()
+        waiting += folders
+    return placed
