@@ -26,9 +26,11 @@ Every error raised on purpose is an `ErofsError`; `mkfs_erofs_py.errors` draws t
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # the name that type checkers know, without the time that loading typing takes
 if TYPE_CHECKING:
+    from typing import Any
+
     from .errors import (
         CacheFullError,
         CorruptError,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ImageError
 from ..read import Image
-from ..workers.processes import run
+from ..workers.team import run
 from .inode import Finding, check
 from .tree import SourceFile, compare_metadata, paths_below
 

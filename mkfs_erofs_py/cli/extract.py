@@ -14,7 +14,7 @@ from ..errors import OutputError
 from ..extract.folder import Extracted, extract_tree
 from ..extract.tar import write_tar
 from ..units import absolute
-from ..workers.processes import available_cores
+from ..workers.team import available_cores
 from .progress import Progress
 from .reading import device_option, image_argument, json_option, open_image
 

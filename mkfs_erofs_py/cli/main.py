@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import click
 
@@ -70,25 +70,43 @@ def main() -> None:
     """Build, read, verify and share EROFS images whose files carry content fingerprints."""
 
 
-class _Terminated(BaseException):
-    """SIGTERM or SIGHUP arrived (its number is the argument): unwind, so that nothing half-written stays."""
+class _Signalled(BaseException):
+    """SIGINT, SIGTERM or SIGHUP arrived (its number is the argument): unwind, so that nothing half-written stays."""
 
 
-def _terminate(number: int, _: object) -> NoReturn:
-    raise _Terminated(number)
+class _Signals:
+    """Turns the first signal into `_Signalled`. What arrives after it is not heard, so that nothing interrupts the
+    cleaning up, nor, once ``deaf`` was set, what is left to do after the work."""
 
+    def __init__(self) -> None:
+        self.deaf = False
+        self._before: dict[int, Any] = {}
 
-def _raise_again(lost: sys.UnraisableHookArgs) -> None:
-    """Send a signal again that arrived while some object was finalized, where nothing can be raised."""
-    match lost.exc_value:
-        case _Terminated(args=(number,)):
-            pass
-        case KeyboardInterrupt():
-            number = signal.SIGINT
-        case _:
-            sys.__unraisablehook__(lost)
-            return
-    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+    def __enter__(self) -> Self:
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._send_again
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = self._hook
+
+    def _hear(self, number: int, _: object) -> None:
+        if not self.deaf:
+            self.deaf = True
+            raise _Signalled(number)
+
+    def _send_again(self, lost: sys.UnraisableHookArgs) -> None:
+        """Send a signal again that arrived while some object was finalized, where nothing can be raised."""
+        match lost.exc_value:
+            case _Signalled(args=(number,)):
+                self.deaf = False
+                threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+            case _:
+                sys.__unraisablehook__(lost)
 
 
 def _open_standard_streams() -> None:
@@ -107,11 +125,13 @@ def run(argv: list[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names need not fit the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, _terminate)
-    sys.unraisablehook = _raise_again
-    sys.exit(_run(sys.argv[1:] if argv is None else argv))
+    try:
+        with _Signals() as signals:
+            status = _run(sys.argv[1:] if argv is None else argv)
+            signals.deaf = True
+    except _Signalled as signalled:  # before the work was begun, or while its end was told
+        status = 128 + signalled.args[0]
+    sys.exit(status)
 
 
 def _run(argv: list[str]) -> int:
@@ -125,10 +145,13 @@ def _run(argv: list[str]) -> int:
         return _fail(error.format_message(), error.exit_code)
     except ErofsError as error:
         return _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:
         return _fail("interrupted", 130)
-    except _Terminated as signalled:
-        return _fail("terminated", 128 + signalled.args[0])
+    except _Signalled as signalled:
+        number: int = signalled.args[0]
+        if number == signal.SIGINT and sys.stderr.isatty():
+            click.echo(err=True)  # the terminal has shown ^C
+        return _fail("interrupted" if number == signal.SIGINT else "terminated", 128 + number)
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -48,6 +48,7 @@ class Progress:
         # Only a terminal should pay for loading it.
         from tqdm import tqdm
 
+        tqdm.monitor_interval = 0  # a thread of its own would keep us from forking workers
         scaled = total is not None and self._unit == "B"
         unit = self._unit if total is not None else " entries"
         self._bar = tqdm(total=total, desc=stage, unit=unit, unit_scale=scaled, unit_divisor=1024, leave=False)

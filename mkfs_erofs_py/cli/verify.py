@@ -17,7 +17,7 @@ from ..check.manifest import read_manifest, write_manifest
 from ..errors import ImageError, UnreadableError, UsageError, printable
 from ..fingerprint import ALGORITHMS
 from ..units import shown, text
-from ..workers.processes import available_cores
+from ..workers.team import available_cores
 from .progress import Progress
 from .reading import device_option, json_option, open_image
 

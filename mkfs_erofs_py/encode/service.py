@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from array import array
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -13,11 +12,11 @@ from typing import Protocol, Self
 from ..errors import SourceError
 from ..fingerprint import Hasher, new_hasher
 from ..tree import Bytes, Facts, OpenContent, Reopen, Stream
-from ..workers.team import Slot, SlotMap, Team
+from ..workers.team import Slot, Team
 from .encoded import PLAIN, Encoded, Key, Spans
 from .encoding import Encoding
 from .policy import Policy
-from .worker import Answer, Files, Segment, Worker, input_room, output_room
+from .worker import Answer, Files, Segment, Worker, slot_map
 
 __all__ = ["Receiver", "Service"]
 
@@ -129,11 +128,9 @@ class Service:
         self._policy = policy
         #: Who takes the stored forms; may change after `drain`.
         self.receiver = receiver
-        largest = max(policy.encodings, key=lambda encoding: encoding.segment)
-        self._segment = largest.segment
-        slots = SlotMap(input_room(largest), output_room(largest), max(_SLOTS, _ALL_SLOTS // workers))
-        make: Callable[[memoryview], Worker] = functools.partial(Worker, slots.start, slots.input)
-        self._team: Team[Files | Segment, Answer] = Team(make, workers, slots)
+        segment = max(encoding.segment for encoding in policy.encodings)
+        slots = slot_map(segment, max(_SLOTS, _ALL_SLOTS // workers))
+        self._team: Team[Files | Segment, Answer] = Team(functools.partial(Worker, slots), workers, slots)
         self._batch: list[_File] = []
         self._batch_bytes = 0
         #: Batches not yet given to a worker; a content larger than a segment is alone in its.
@@ -142,7 +139,7 @@ class Service:
         self._held: Slot | None = None
         self._pending: deque[_Pending] = deque()
         self._holes: dict[_Hole, tuple[Spans | None, bytes] | None] = {}
-        self._zeros = memoryview(bytes(self._segment))
+        self._zeros = memoryview(bytes(segment))
 
     def __enter__(self) -> Self:
         return self

@@ -7,9 +7,8 @@ its job into one column each.
 from __future__ import annotations
 
 import ctypes
-import mmap
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..compress import make_encoder
@@ -17,13 +16,14 @@ from ..errors import SourceError
 from ..fingerprint import digest
 from ..ondisk.constants import MAX_ENCODED
 from ..tree import Reopen
+from ..workers.team import SlotMap
 from .clusters import LclusterPacker
 from .encoded import Encoded, Key, Spans
 from .encoding import Encoding, IndexForm
 from .packed import ExtentPacker
 from .packer import Packer
 
-__all__ = ["Answer", "Files", "Segment", "Worker", "input_room", "output_room"]
+__all__ = ["Answer", "Files", "Segment", "Worker", "slot_map"]
 
 #: Encoded extents: incompressible contents from this many blocks on are laid out flat, which kernels
 #: read without a copy; smaller ones stay packed, since a flat one has to start a block.
@@ -114,14 +114,13 @@ class _Answering:
         )
 
 
-def input_room(encoding: Encoding) -> int:
-    """Return the bytes of a slot's input: a segment, and a byte more that shows when a file has grown."""
-    return encoding.segment + mmap.PAGESIZE
+def slot_map(segment: int, slots: int) -> SlotMap:
+    """Return where slots lie in a worker's memory; ``segment`` is the largest of any encoding, in bytes.
 
-
-def output_room(encoding: Encoding) -> int:
-    """Return the bytes of a slot's output: a segment that does not shrink, with room for a pcluster to spare."""
-    return encoding.segment + MAX_ENCODED + mmap.PAGESIZE
+    The input takes a segment and the byte more that shows when a file has grown, the output a segment that does not
+    shrink, with room for a pcluster to spare.
+    """
+    return SlotMap(segment + 1, segment + MAX_ENCODED, slots)
 
 
 class _Packing:
@@ -172,22 +171,19 @@ def _make_packer(encoding: Encoding) -> Packer | None:
 
 
 class Worker:
-    """Does jobs in a slot of shared memory: the input begins at the slot, the output ``room`` bytes behind it.
+    """Does jobs in slots of shared memory, to which ``slots`` is the map."""
 
-    ``place`` tells where a slot begins.
-    """
-
-    def __init__(self, place: Callable[[int], int], room: int, memory: memoryview) -> None:
-        self._place = place
-        self._room = room
+    def __init__(self, slots: SlotMap, memory: memoryview | None) -> None:
+        assert memory is not None
+        self._slots = slots
         self._memory = memory
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         self._packings: dict[Encoding, _Packing] = {}
 
     def __call__(self, slot: int, job: Files | Segment) -> Answer:
         """Do one job. Raises `SourceError`."""
-        at = self._place(slot)
-        return self._files(job, at) if isinstance(job, Files) else self._segment(job, at)
+        at, out = self._slots.input(slot), self._slots.output(slot)
+        return self._files(job, at, out) if isinstance(job, Files) else self._segment(job, at, out)
 
     def _packing(self, encoding: Encoding) -> _Packing:
         found = self._packings.get(encoding)
@@ -195,8 +191,7 @@ class Worker:
             found = self._packings[encoding] = _Packing(encoding)
         return found
 
-    def _files(self, job: Files, at: int) -> Answer:
-        out = at + self._room
+    def _files(self, job: Files, at: int, out: int) -> Answer:
         answer = _Answering()
         last = packing = None
         for content, size, encoding in job.contents:
@@ -217,8 +212,7 @@ class Worker:
             at += size
         return answer.done()
 
-    def _segment(self, job: Segment, at: int) -> Answer:
-        out = at + self._room
+    def _segment(self, job: Segment, at: int, out: int) -> Answer:
         answer = _Answering()
         packer = self._packing(job.encoding).packer
         if packer is None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from ..errors import OutputError
 from ..read import Image, Inode
-from ..workers.processes import run
+from ..workers.team import run
 
 __all__ = ["Extracted", "extract_tree", "selected"]
 

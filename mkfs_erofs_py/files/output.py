@@ -1,15 +1,16 @@
-"""The image file being written: beside its name, synced, then put in its place in one step."""
+"""Files being written: without a name until they are complete and synced, then put in their place in one step."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
 
 from ..errors import OutputError
 
-__all__ = ["Output", "create"]
+__all__ = ["Output", "create", "write_file"]
 
 _IOV_MAX = 1024
 
@@ -76,34 +77,103 @@ class Output:
 
 @contextlib.contextmanager
 def create(path: bytes) -> Iterator[Output]:
-    """Open ``path`` for a new image; it appears, or replaces an older one, when the context ends well.
+    """Open ``path`` for a new file; it appears, or replaces an older one, when the context ends well.
 
-    Until then an older image stays untouched; after an error or interrupt nothing is left. A
-    symlink is followed: the file it names is replaced. An older image's mode and owner are kept.
-    Raises `OutputError`.
+    Until then an older file stays untouched; after an error or interrupt nothing is left, nor after the process was
+    killed where the file system knows files without a name. A symlink is followed: the file it names is replaced. An
+    older file's mode and owner are kept. Raises `OutputError`.
     """
     target = os.path.realpath(path)
+    folder = os.path.dirname(target)
     older = _older(path, target)
-    temporary = os.path.join(os.path.dirname(target), b".mkfs-erofs-py-%s.tmp" % os.urandom(4).hex().encode())
-    # The name is chosen before anything is opened: an interrupt may arrive between any two steps.
+    with _translated(path):
+        fd = _unnamed(folder)
+    with contextlib.ExitStack() as stack:
+        if fd is None:
+            # The name is chosen before anything is opened: an interrupt may arrive between any two steps.
+            temporary = _temporary(target)
+            stack.callback(_discard, temporary)
+            with _translated(path):
+                fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            stack.callback(os.close, fd)
+            yield from _written(fd, path, older)
+            with _translated(path):
+                os.replace(temporary, target)
+        else:
+            stack.callback(os.close, fd)
+            yield from _written(fd, path, older)
+            with _translated(path):
+                _name(fd, target)
+    _sync_folder(folder)
+
+
+def write_file(path: str | bytes, data: bytes) -> None:
+    """Write a whole file, or leave what was there; a pipe or terminal is written to. Raises `OutputError`."""
+    name = os.fsencode(path)
+    if os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name):
+        with _translated(name), open(name, "wb") as file:
+            file.write(data)
+        return
+    with create(name) as output:
+        output.append(data)
+
+
+def _written(fd: int, path: bytes, older: os.stat_result | None) -> Iterator[Output]:
+    """Have the file filled and bring it to the disk."""
+    with _translated(path):
+        if older is not None:
+            _inherit(fd, older)
+    output = Output(fd, path)
+    yield output
+    output.finish()
+
+
+def _unnamed(folder: bytes) -> int | None:
+    """Open a new file in ``folder`` that has no name, ``None`` where that, or naming it later, is impossible."""
     try:
-        with _translated(path):
-            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            if older is not None:
-                _inherit(fd, older)
-            output = Output(fd, path)
-            yield output
-            output.finish()
-        finally:
-            os.close(fd)
-        with _translated(path):
-            os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        fd = os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            return None
         raise
-    _sync_folder(os.path.dirname(target))
+    if not os.path.exists(_link_to(fd)):  # /proc is not mounted
+        os.close(fd)
+        return None
+    return fd
+
+
+def _link_to(fd: int) -> bytes:
+    return b"/proc/self/fd/%d" % fd
+
+
+def _name(fd: int, target: bytes) -> None:
+    """Give a file without a name its place; what stands there is replaced. Raises `OSError`."""
+    try:
+        _link(fd, target)
+    except FileExistsError:
+        # A link cannot replace anything, but a new name can.
+        temporary = _temporary(target)
+        try:
+            _link(fd, temporary)
+            os.replace(temporary, target)
+        except BaseException:
+            _discard(temporary)
+            raise
+
+
+def _link(fd: int, name: bytes) -> None:
+    # Only where it is told a folder's descriptor does Python follow the link in /proc, and needs none for whole paths.
+    os.link(_link_to(fd), name, dst_dir_fd=fd, follow_symlinks=True)
+
+
+def _temporary(target: bytes) -> bytes:
+    name = b".mkfs-erofs-py-%s.tmp" % os.urandom(4).hex().encode()
+    return os.path.join(os.path.dirname(target), name)
+
+
+def _discard(temporary: bytes) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(temporary)
 
 
 def _older(path: bytes, target: bytes) -> os.stat_result | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import BinaryIO
+import os
 
 from ..errors import OutputError
 
 __all__ = ["Spool"]
 
 #: Bytes kept in memory before they go to a temporary file.
-_IN_MEMORY = 8 << 20
+_IN_MEMORY = 64 << 20
 
 
 class Spool:
@@ -19,7 +18,7 @@ class Spool:
     def __init__(self) -> None:
         self._recent = bytearray()
         self._moved = 0
-        self._file: BinaryIO | None = None
+        self._fd = -1
 
     def append(self, data: bytes | memoryview) -> int:
         """Keep ``data`` -> its offset. Raises `OutputError`."""
@@ -33,17 +32,14 @@ class Spool:
         """Return what was kept at ``offset`` with ``size``."""
         if offset >= self._moved:
             return bytes(self._recent[offset - self._moved : offset - self._moved + size])
-        assert self._file is not None
-        self._file.seek(offset)
-        return self._file.read(size)
+        return os.pread(self._fd, size, offset)
 
     def close(self) -> None:
         """Forget everything."""
         self._recent.clear()
-        if self._file is not None:
-            # What could not be written before, cannot be now.
-            with contextlib.suppress(OSError):
-                self._file.close()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def _move(self) -> None:
         """Move what is in memory to the end of the file. Raises `OutputError`."""
@@ -51,11 +47,13 @@ class Spool:
         import tempfile
 
         try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-            self._file.seek(self._moved)
-            self._file.write(self._recent)
-            self._file.flush()
+            if self._fd < 0:
+                with tempfile.TemporaryFile(buffering=0) as file:  # it has no name
+                    self._fd = os.dup(file.fileno())
+            with memoryview(self._recent) as rest:
+                done = 0
+                while done < len(rest):
+                    done += os.pwrite(self._fd, rest[done:], self._moved + done)
         except OSError as error:
             folder = tempfile.gettempdir()
             raise OutputError(folder, f"cannot take what waits for its place: {error.strerror}") from None

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..files.output import create
 from ..files.spool import Spool
 from ..sources.directory import Exclude, read_directory
-from ..workers.processes import available_cores
+from ..workers.team import available_cores
 from .area import Area
 from .emit import emit
 from .features import front_size

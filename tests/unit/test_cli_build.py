@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from mkfs_erofs_py.cli import main as cli
 from mkfs_erofs_py.ondisk.constants import Compat, Incompat, Layout
 from mkfs_erofs_py.read import Image
 from tests.support.images import WHEN, make, noise, text
+from tests.support.processes import members, written
 from tests.support.requirements import ROOT
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount or give up privileges")
@@ -46,10 +47,9 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
     """Return a function that runs the command line in this process -> its status and standard error."""
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def run(*argv: object) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:
@@ -58,11 +58,7 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         assert isinstance(status, int)
         return status, capfd.readouterr().err
 
-    hook = sys.unraisablehook
-    yield run
-    sys.unraisablehook = hook
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return run
 
 
 def command(*argv: object) -> list[str]:
@@ -291,21 +287,6 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(folder, {"large": text(9_000_000), **{f"file-{n}": text(400_000, n) for n in range(20)}})
 
 
-def members(session: int) -> list[int]:
-    """Return the living processes of a session."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == session and fields[0] != b"Z":
-                found.append(int(name))
-    return found
-
-
 def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -328,9 +309,9 @@ def test_an_interrupt_leaves_nothing_behind(name: str, when: str, slow: Path, ou
     number, group, status, said = INTERRUPTS[name]
     (out / "image").write_bytes(OLD)
     process = start(out / "image", slow, "-zlzma,9", "--workers=2", start_new_session=True)
-    wait_until(lambda: len(os.listdir(out)) > 1)
+    wait_until(lambda: written(process.pid, out) >= 0)
     if when == "in the middle":
-        wait_until(lambda: any(path.stat().st_size > 500_000 for path in out.iterdir()))
+        wait_until(lambda: written(process.pid, out) > 500_000)
     (os.killpg if group else os.kill)(process.pid, number)
     ended, err = finish(process)
     assert_refused((ended, err.removeprefix("\n")), status, said)  # the line that shows ^C is ended first
@@ -364,15 +345,16 @@ cli.run([])
 
 def test_workers_end_with_a_builder_that_was_killed(slow: Path, out: Path) -> None:
     process = start(out / "image", slow, "-zlzma,9", "--workers=2", start_new_session=True)
-    wait_until(lambda: os.listdir(out) and len(members(process.pid)) >= 3)
+    wait_until(lambda: written(process.pid, out) >= 0 and len(members(process.pid)) >= 3)
     process.kill()
     process.communicate()
     wait_until(lambda: not members(process.pid))
+    assert os.listdir(out) == []
 
 
 def test_a_worker_that_is_killed_ends_the_build(slow: Path, out: Path) -> None:
     process = start(out / "image", slow, "-zlzma,9", "--workers=2", start_new_session=True)
-    wait_until(lambda: os.listdir(out) and len(members(process.pid)) >= 3)
+    wait_until(lambda: written(process.pid, out) >= 0 and len(members(process.pid)) >= 3)
     for pid in members(process.pid):
         if pid != process.pid:
             os.kill(pid, signal.SIGKILL)
