@@ -53,6 +53,11 @@ class Encoding:
         return 1 << self.block_bits
 
     @property
+    def unaligned(self) -> bool:
+        """Whether spans begin at any byte; those of the other forms begin a block."""
+        return self.index is IndexForm.EXTENTS
+
+    @property
     def unit(self) -> int:
         """Bytes of content at whose multiples a segment may end: a piece of encoded extents, a block of the others."""
         return self.pcluster if self.index is IndexForm.EXTENTS else self.block_size

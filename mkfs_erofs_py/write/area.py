@@ -60,6 +60,9 @@ class Area:
         if spans is None:
             placed = self._add_flat(key, data, tail_size if inline else 0, block)
         else:
+            if not key.encoding.unaligned:
+                # Contents packed to the byte may stand before it.
+                self._output.pad(block)
             placed = Placed(key, spans, _addresses(self._output.position, spans), len(data))
             self._output.append(data)
         self._known[key, inline] = placed

@@ -86,6 +86,8 @@ class _Placing:
         self._area = area
         self._waiting: Iterator[Node] = iter(waiting)
         self._done = done
+        #: The content that is coming in parts.
+        self._large: Node | None = None
 
     def whole(self, encoded: Encoded) -> None:
         """See `Receiver.whole`."""
@@ -94,11 +96,16 @@ class _Placing:
 
     def part(self, data: memoryview | bytes, block_size: int) -> None:
         """See `Receiver.part`."""
+        if self._large is None:
+            # What stands before it in the tree must be placed before its first byte is.
+            self._large = self._next()
         self._area.part(data, block_size)
 
     def last(self, encoded: Encoded) -> None:
         """See `Receiver.last`."""
-        self._keep(self._next().number, self._area.close(encoded))
+        assert self._large is not None
+        self._keep(self._large.number, self._area.close(encoded))
+        self._large = None
 
     def settle(self) -> None:
         """See `Receiver.settle`."""

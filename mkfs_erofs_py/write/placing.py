@@ -18,15 +18,51 @@ _WAITING = 32
 
 
 class Positions:
-    """Where inodes stand: ``positions`` by number, in bytes from the inode table's start; ``order`` the numbers by
-    ascending position; ``end`` where the last one's tail or index ends."""
+    """Where inodes stand: ``positions`` by number, in bytes from the inode table's start, ``order`` the numbers by
+    ascending position.
 
-    __slots__ = ("end", "order", "positions")
+    While they are being placed, ``end`` is where the last one's tail or index ends, and ``next`` the first position
+    behind that at which an inode may begin.
+    """
 
-    def __init__(self, count: int) -> None:
-        self.positions = array("Q", bytes(8 * count))
+    __slots__ = ("_block", "_heads", "_meta_start", "_placed", "_tails", "end", "next", "order", "positions")
+
+    def __init__(
+        self, inodes: Inodes, placed: Sequence[Placed | None], tails: Sequence[int], meta_start: int, start: int
+    ) -> None:
+        self.positions = array("Q", bytes(8 * len(inodes.nodes)))
         self.order = array("I")
-        self.end = 0
+        self.end = start
+        self.next = -(-start // INODE_SLOT) * INODE_SLOT
+        self._block = inodes.profile.block_size
+        self._heads = inodes.heads
+        self._placed = placed
+        self._tails = tails
+        self._meta_start = meta_start
+
+    def take(self, number: int) -> None:
+        """Place an inode at the next position."""
+        position = self.next
+        self.positions[number] = position
+        self.order.append(number)
+        end = position + self._heads[number] + self._tails[number]
+        placed = self._placed[number]
+        if placed is not None and placed.spans is not None:
+            end += index_size(placed, self._meta_start + end)
+        self.end = end
+        self.next = (end + INODE_SLOT - 1) & -INODE_SLOT
+
+    def take_further(self, number: int, lead: int, length: int) -> None:
+        """Place an inode at the first position where what must not cross a block's end does not.
+
+        That begins ``lead`` bytes behind it and has ``length``, which is a block at most.
+        """
+        block = self._block
+        begin = self.next + lead
+        if begin % block + length > block:
+            begin = -(-begin // block) * block
+            self.next = -(-(begin - lead) // INODE_SLOT) * INODE_SLOT
+        self.take(number)
 
 
 def place_inodes(
@@ -39,77 +75,37 @@ def place_inodes(
     cross, fill what is left. At most a fixed number waits, and each is looked at once a block, so the time is in
     proportion to the inodes. The root comes first whatever it takes.
     """
-    placer = _Placer(inodes, placed, tails, meta_start, start)
     block = inodes.profile.block_size
+    # What must not cross a block's end begins so far behind an inode's beginning, and is so long.
+    whole = array("I", [length if tail else 0 for length, tail in zip(inodes.heads, tails, strict=True)])
+    leads = array("I", [0 if node.is_symlink else length for node, length in zip(inodes.nodes, whole, strict=True)])
+    lengths = array("I", [total - lead + tail for total, lead, tail in zip(whole, leads, tails, strict=True)])
+    result = Positions(inodes, placed, tails, meta_start, start)
     waiting: list[int] = []
     tried = -1
     for number in range(len(inodes.nodes)):
-        if waiting and placer.at // block != tried:
+        if waiting and result.end // block != tried:
             # Whatever waits was tried in this block already, and there is only less room now.
-            tried = placer.at // block
-            waiting = [other for other in waiting if not placer.put(other)]
-        if placer.put(number):
+            tried = result.end // block
+            left = []
+            for other in waiting:
+                begin = result.next + leads[other]
+                if begin % block + lengths[other] > block:
+                    left.append(other)
+                else:
+                    result.take(other)
+            waiting = left
+        begin = result.next + leads[number]
+        if begin % block + lengths[number] <= block:
+            result.take(number)
             continue
         if number == 0:
-            placer.force(number)
+            result.take_further(number, leads[number], lengths[number])
             continue
         if len(waiting) == _WAITING:
-            placer.force(waiting.pop(0))
+            first = waiting.pop(0)
+            result.take_further(first, leads[first], lengths[first])
         waiting.append(number)
     for number in waiting:
-        placer.force(number)
-    placer.result.end = placer.at
-    return placer.result
-
-
-class _Placer:
-    def __init__(
-        self, inodes: Inodes, placed: Sequence[Placed | None], tails: Sequence[int], meta_start: int, start: int
-    ) -> None:
-        self.at = start
-        self.result = Positions(len(inodes.nodes))
-        self._heads = inodes.heads
-        self._placed = placed
-        self._tails = tails
-        self._meta_start = meta_start
-        self._block = inodes.profile.block_size
-        #: How far behind an inode's beginning that begins which must not cross a block's end.
-        self._leads = array(
-            "I",
-            [0 if node.is_symlink else head for node, head in zip(inodes.nodes, inodes.heads, strict=True)],
-        )
-
-    def put(self, number: int) -> bool:
-        """Place an inode at the current position if it may stand there."""
-        position = (self.at + INODE_SLOT - 1) & -INODE_SLOT
-        tail = self._tails[number]
-        if tail:
-            block = self._block
-            last = position + self._heads[number] + tail - 1
-            if (position + self._leads[number]) // block != last // block:
-                return False
-        self._take(number, position)
-        return True
-
-    def force(self, number: int) -> None:
-        """Place an inode at the first position where it may stand."""
-        position = (self.at + INODE_SLOT - 1) & -INODE_SLOT
-        block, lead = self._block, self._leads[number]
-        if tail := self._tails[number]:
-            length = self._heads[number] - lead + tail
-            begin = position + lead
-            if begin % block + length > block:
-                # What must not cross begins a block, or as close behind one's beginning as slots allow.
-                begin = -(-begin // block) * block
-                position = -(-(begin - lead) // INODE_SLOT) * INODE_SLOT
-        self._take(number, position)
-
-    def _take(self, number: int, position: int) -> None:
-        result = self.result
-        result.positions[number] = position
-        result.order.append(number)
-        end = position + self._heads[number]
-        placed = self._placed[number]
-        if placed is not None and placed.spans is not None:
-            end += index_size(placed, self._meta_start + end)
-        self.at = end + self._tails[number]
+        result.take_further(number, leads[number], lengths[number])
+    return result

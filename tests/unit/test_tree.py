@@ -1,0 +1,175 @@
+"""The tree builder: what sources put in, one over the other, and the tree that comes out."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+
+import pytest
+
+from mkfs_erofs_py.errors import SourceError
+from mkfs_erofs_py.tree import Facts, Tree, TreeBuilder
+
+FOLDER = Facts(stat.S_IFDIR | 0o755, 0, 0, 0, 0)
+
+
+def file(mark: int = 0) -> Facts:
+    """Return a file that is told from others by its owner."""
+    return Facts(stat.S_IFREG | 0o644, mark, 0, 0, 0)
+
+
+def put(builder: TreeBuilder, path: bytes, facts: Facts) -> None:
+    folder, _, name = path.rpartition(b"/")
+    builder.put(builder.folder(folder), name, facts)
+
+
+def owners(tree: Tree) -> dict[bytes, int]:
+    """Return the owners of all files but folders, by path; of hard links by their first."""
+    return {tree.path(node): node.uid for node in tree.nodes if not node.is_dir}
+
+
+def listed(tree: Tree) -> list[bytes]:
+    return [tree.path(node) for node in tree.nodes]
+
+
+def test_a_folder_then_what_it_holds_then_its_folders() -> None:
+    builder = TreeBuilder()
+    for path in (b"b/z", b"b/a/deep", b"a", b"c", b"b/b"):
+        put(builder, path, file())
+    assert listed(builder.finish()) == [b".", b"a", b"c", b"b", b"b/b", b"b/z", b"b/a", b"b/a/deep"]
+
+
+def test_nodes_know_their_numbers_names_and_folders() -> None:
+    builder = TreeBuilder()
+    put(builder, b"d/f", file())
+    root, folder, inner = builder.finish().nodes
+    assert (root.number, root.name, root.parent, root.children) == (0, b"", 0, ((b"d", 1),))
+    assert (folder.number, folder.name, folder.parent, folder.children) == (1, b"d", 0, ((b"f", 2),))
+    assert (inner.number, inner.name, inner.parent, inner.children) == (2, b"f", 1, ())
+
+
+def test_nodes_do_not_change() -> None:
+    (root,) = TreeBuilder().finish().nodes
+    with pytest.raises(AttributeError):
+        root.mode = 0  # type: ignore[misc]
+
+
+def test_names_sort_as_raw_bytes() -> None:
+    builder = TreeBuilder()
+    names = [b"\xff", b"a", b"B", b"..b", b" "]
+    for name in names:
+        put(builder, name, file())
+    assert listed(builder.finish())[1:] == sorted(names)
+
+
+def test_links_are_counted_as_linux_does() -> None:
+    builder = TreeBuilder()
+    put(builder, b"d/sub/f", file())
+    first = builder.find(b"d/sub/f")
+    assert first is not None
+    builder.link(builder.folder(b""), b"again", first)
+    tree = builder.finish()
+    counts = {tree.path(node): node.nlink for node in tree.nodes}
+    assert counts == {b".": 3, b"again": 2, b"d": 3, b"d/sub": 2}
+    node = tree.find(b"d/sub/f")
+    assert node is tree.find(b"again"), "one node, with the name that comes first"
+
+
+def test_implied_folders_belong_to_root() -> None:
+    builder = TreeBuilder()
+    put(builder, b"d/f", file())
+    node = builder.finish().find(b"d")
+    assert node is not None
+    assert (stat.filemode(node.mode), node.uid, node.mtime) == ("drwxr-xr-x", 0, 0)
+
+
+def test_a_folder_may_be_told_of_after_what_it_holds() -> None:
+    builder = TreeBuilder()
+    put(builder, b"d/f", file())
+    put(builder, b"d", FOLDER._replace(uid=7))
+    tree = builder.finish()
+    node = tree.find(b"d")
+    assert node is not None
+    assert node.uid == 7
+    assert tree.find(b"d/f") is not None
+
+
+def lower(builder: TreeBuilder) -> None:
+    put(builder, b"kept", file(1))
+    put(builder, b"d/a", file(1))
+    put(builder, b"d/b", file(1))
+    builder.begin_layer()
+
+
+def replace(builder: TreeBuilder) -> None:
+    put(builder, b"d/a", file(2))
+
+
+def replace_a_folder(builder: TreeBuilder) -> None:
+    put(builder, b"d", file(2))
+
+
+def replace_by_a_folder(builder: TreeBuilder) -> None:
+    put(builder, b"kept", FOLDER)
+    put(builder, b"kept/c", file(2))
+
+
+def merge(builder: TreeBuilder) -> None:
+    put(builder, b"d", FOLDER._replace(uid=2))
+    put(builder, b"d/c", file(2))
+
+
+def whiteout(builder: TreeBuilder) -> None:
+    builder.whiteout(builder.folder(b"d"), b"a")
+
+
+def whiteout_of_nothing(builder: TreeBuilder) -> None:
+    builder.whiteout(builder.folder(b"d"), b"zzz")
+
+
+def whiteout_beside_the_new(builder: TreeBuilder) -> None:
+    put(builder, b"d/a", file(2))
+    builder.whiteout(builder.folder(b"d"), b"a")
+
+
+def opaque(builder: TreeBuilder) -> None:
+    put(builder, b"d/c", file(2))
+    builder.opaque(builder.folder(b"d"))
+
+
+LAYERS: dict[Callable[[TreeBuilder], None], dict[bytes, int]] = {
+    replace: {b"kept": 1, b"d/a": 2, b"d/b": 1},
+    replace_a_folder: {b"kept": 1, b"d": 2},
+    replace_by_a_folder: {b"kept/c": 2, b"d/a": 1, b"d/b": 1},
+    merge: {b"kept": 1, b"d/a": 1, b"d/b": 1, b"d/c": 2},
+    whiteout: {b"kept": 1, b"d/b": 1},
+    whiteout_of_nothing: {b"kept": 1, b"d/a": 1, b"d/b": 1},
+    whiteout_beside_the_new: {b"kept": 1, b"d/a": 2, b"d/b": 1},
+    opaque: {b"kept": 1, b"d/c": 2},
+}
+
+
+@pytest.mark.parametrize("upper", LAYERS, ids=lambda upper: upper.__name__)
+def test_a_source_over_another(upper: Callable[[TreeBuilder], None]) -> None:
+    builder = TreeBuilder()
+    lower(builder)
+    upper(builder)
+    assert owners(builder.finish()) == LAYERS[upper]
+
+
+def test_an_entry_below_a_file_is_refused() -> None:
+    builder = TreeBuilder()
+    put(builder, b"a", file())
+    with pytest.raises(SourceError, match="a is no folder"):
+        builder.folder(b"a/b")
+
+
+def test_any_depth_will_do() -> None:
+    builder = TreeBuilder()
+    folder = builder.root
+    for _ in range(20_000):
+        folder = builder.put(folder, b"d", FOLDER)
+    builder.put(folder, b"f", file())
+    tree = builder.finish()
+    assert len(tree.nodes) == 20_002
+    assert len(tree.path(tree.nodes[-1])) == 40_001
