@@ -79,7 +79,6 @@ class MountedImage:
         self._number = number
         self._tenant = tenant
         self._kernel_rules = kernel_rules
-        self._announced = bool(image.superblock.compat & Compat.ISHARE_XATTRS)
 
     def open(self, inode: Inode) -> CachedFile:
         """Open a regular file through the shared cache.
@@ -89,7 +88,7 @@ class MountedImage:
         """
         if not inode.is_file:
             raise UsageError(f"inode {inode.nid} is not a regular file")
-        fingerprint = self.image.fingerprint(inode) if self._announced and inode.size else None
+        fingerprint = self.image.fingerprint(inode) if self._tenant.shares and inode.size else None
         return self.open_known(inode, fingerprint)
 
     def open_known(self, inode: Inode, fingerprint: bytes | None) -> CachedFile:
@@ -97,8 +96,8 @@ class MountedImage:
         return self._tenant.open(
             inode.nid,
             ImageFetcher(self.image, inode),
-            fingerprint if self._announced else None,
-            inode.is_compressed if self._kernel_rules else None,
+            fingerprint,
+            compressed=inode.is_compressed if self._kernel_rules else None,
         )
 
     def read_around(self, inode: Inode, offset: int, buffer: memoryview) -> int:
@@ -182,7 +181,8 @@ class Vfs:
 
     def mount(self, image: Image, name: str, domain: bytes = b"") -> MountedImage:
         """Mount an image that is open already."""
-        tenant = self.cache.attach(name, domain if self._share else None)
+        announced = bool(image.superblock.compat & Compat.ISHARE_XATTRS)
+        tenant = self.cache.attach(name, domain if self._share else None, announced=announced)
         self._count += 1
         mounted = MountedImage(image, name, tenant, self._kernel_rules, self._count)
         self.mounted.append(mounted)

@@ -9,20 +9,18 @@ import subprocess
 from collections.abc import Callable, Sequence
 
 from ..errors import MountError, UsageError
+from ..kernels import Feature, Kernel
 from ..ondisk.constants import Compat
+from ..pagecache import Unshared
 from ..read import Image
 from .points import OURS, Place
 
 __all__ = ["mount_all", "obstacle"]
 
-SHARING_SINCE = (7, 0)
-"""The first Linux whose EROFS shares page cache between images."""
 
-
-def kernel_version() -> tuple[int, int]:
-    """Return the running kernel's version as (major, minor)."""
-    major, minor = platform.release().split("-")[0].split(".")[:2]
-    return int(major), int(minor)
+def kernel_version() -> Kernel:
+    """Return the running kernel's release."""
+    return Kernel.parse(platform.release())
 
 
 def obstacle() -> str | None:
@@ -82,11 +80,11 @@ def _mount_image(image: str, point: str, domain: str | None, say: Callable[[str]
     with Image.open(image) as opened:
         announced = bool(opened.superblock.compat & Compat.ISHARE_XATTRS)
     without = None
-    if kernel_version() < SHARING_SINCE:
-        wanted = ".".join(map(str, SHARING_SINCE))
-        without = f"Linux {platform.release()} does not share page cache between images ({wanted} and later do)"
+    since = Feature.ISHARE.first
+    if kernel_version() < since:
+        without = f"Linux {platform.release()} does not share page cache between images ({since} and later do)"
     elif not announced:
-        without = "the image announces no fingerprints"
+        without = Unshared.UNANNOUNCED.value
     else:
         try:
             _mount(image, *_arguments(image, point, f",inode_share,domain_id={domain}"))

@@ -34,8 +34,12 @@ class Counters:
 
 @dataclasses.dataclass(slots=True)
 class Tally:
-    """The running counts of one image, or of a cache. Changed under the cache's lock only."""
+    """The running counts of one image, or of a cache. Changed under the cache's lock only.
 
+    What is counted here is counted in ``total`` as well, so that the counts of images add up to the cache's.
+    """
+
+    total: Tally | None = None
     hits: int = 0
     misses: int = 0
     fills: int = 0
@@ -59,6 +63,8 @@ class Tally:
         self.evictions += evictions
         self.drops += drops
         self.bypasses += bypasses
+        if self.total is not None:
+            self.total.add(hits, misses, fills, evictions, drops, bypasses)
 
     def snapshot(self, resident_bytes: int, shared_bytes: int) -> Counters:
         """Return these counts together with the bytes held now."""

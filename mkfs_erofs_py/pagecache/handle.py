@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Self
+from types import TracebackType
+from typing import Self
 
 from ..errors import ErofsError, UsageError
 from .fetcher import PAGE, Advice
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from .cache import PageCache
-    from .inode import User
+from .mapping import Mapping
+from .store import PageStore
 
 __all__ = ["CachedFile"]
 
@@ -24,21 +21,21 @@ LAST_WINDOW = 256
 
 
 class CachedFile:
-    """One open file. Made by :meth:`~.cache.Tenant.open`; also a context manager.
+    """One open file. Made by :meth:`~mkfs_erofs_py.pagecache.Tenant.open`; also a context manager.
 
     Reading, viewing and advising are safe from many threads. What read-ahead remembers (where the
     last read ended, the window) is not locked: threads that race over it only change how much is
     read ahead, never what is read.
     """
 
-    def __init__(self, cache: PageCache, user: User) -> None:
-        self._cache = cache
-        self._user = user
+    def __init__(self, store: PageStore, mapping: Mapping) -> None:
+        self._store = store
+        self._mapping = mapping
         self._advice = Advice.NORMAL
         self._next = 0
         self._window = 0
         self._open = True
-        self.size: int = user.fetcher.size
+        self.size: int = mapping.fetcher.size
 
     def __enter__(self) -> Self:
         return self
@@ -52,17 +49,17 @@ class CachedFile:
         """Close the file. Its pages stay cached, views stay valid. Closing twice is harmless."""
         if self._open:
             self._open = False
-            self._cache.close(self._user)
+            self._store.close(self._mapping)
 
     @property
     def shared(self) -> bool:
         """Whether this file's pages are open to others with the same fingerprint."""
-        return self._user.inode.fingerprint is not None
+        return self._mapping.file.fingerprint is not None
 
     @property
-    def mapping(self) -> Hashable:
+    def pages_key(self) -> Hashable:
         """Equal for two files of one cache iff they read the same pages."""
-        return self._user.inode.key
+        return self._mapping.file.key
 
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes from ``offset`` on: ``length`` of them, or fewer where the file ends.
@@ -74,7 +71,7 @@ class CachedFile:
         if not length:
             return b""
         page, end = offset // PAGE, offset + length
-        piece = self._cache.piece(self._user, page, -(-end // PAGE), self._ahead(offset, end))
+        piece = self._store.piece(self._mapping, page, -(-end // PAGE), self._ahead(offset, end))
         if piece is None:
             rest = bytearray(length)
             self._readinto(offset, memoryview(rest), 0)
@@ -100,10 +97,10 @@ class CachedFile:
         while at < end:
             page = at // PAGE
             here = out[at - offset :]
-            piece = self._cache.piece(self._user, page, stop, ahead)
+            piece = self._store.piece(self._mapping, page, stop, ahead)
             if piece is None:
                 got = min(len(here), LAST_WINDOW * PAGE)
-                self._cache.bypass(self._user, at, here[:got])
+                self._store.bypass(self._mapping, at, here[:got])
             else:
                 with piece:  # not pinned while the next one needs room
                     skip = at - page * PAGE
@@ -125,9 +122,9 @@ class CachedFile:
         at = offset
         while at < end:
             page = at // PAGE
-            piece = self._cache.piece(self._user, page, stop, ahead, pin=True)
+            piece = self._store.piece(self._mapping, page, stop, ahead, pin=True)
             if piece is None:
-                raise self._cache.full()
+                raise self._store.full()
             view = piece[at - page * PAGE : end - page * PAGE]
             found.append(view)
             at += len(view)
@@ -148,19 +145,19 @@ class CachedFile:
         elif advice is Advice.DONTNEED:
             # Only whole pages: a page at the range's edge may be needed by its other part.
             stop = -(-end // PAGE) if end == self.size else end // PAGE
-            self._cache.drop(self._user, -(-offset // PAGE), stop)
+            self._store.drop(self._mapping, -(-offset // PAGE), stop)
         else:
             self._advice = advice
             self._window = 0
 
     def resident_pages(self) -> int:
         """Return a bit map of this file's pages in the cache, whoever filled them: bit ``n`` is page ``n``."""
-        return self._cache.resident_pages(self._user)
+        return self._store.resident_pages(self._mapping)
 
     def _populate(self, page: int, stop: int) -> None:
         try:
             while page < stop:
-                piece = self._cache.piece(self._user, page, stop, stop)
+                piece = self._store.piece(self._mapping, page, stop, stop)
                 if piece is None:
                     return
                 page += -(-len(piece) // PAGE)

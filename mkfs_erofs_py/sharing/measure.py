@@ -85,12 +85,12 @@ def measure(
     for image, chosen in zip(images, files, strict=True):
         with Vfs(PageCache(_room()), share=False, owns=False) as alone:
             handles = _read(alone, [image], [chosen], ranges is None)
-            without.append(_held(alone.cache, [_pages_by_mapping(chosen, handles[0])]))
+            without.append(_held(alone.cache, [_pages_by_key(chosen, handles[0])]))
     refusals: list[str] = []
     cache = PageCache(_room(), strict=strict, warn=refusals.append)
     with Vfs(cache, kernel_rules=True, owns=False) as together:
         handles = _read(together, images, files, ranges is None)
-        maps = [_pages_by_mapping(*of_one) for of_one in zip(files, handles, strict=True)]
+        maps = [_pages_by_key(*of_one) for of_one in zip(files, handles, strict=True)]
         with_all = _held(cache, maps)
     names = [name for name, _ in images]
     total = Saving(tuple(names), sum(without), with_all)
@@ -112,10 +112,10 @@ def measure(
     return Answer(total, pairs, singles, warnings=refusals)
 
 
-def _pages_by_mapping(files: Iterable[_File], handles: Iterable[CachedFile]) -> dict[Hashable, int]:
+def _pages_by_key(files: Iterable[_File], handles: Iterable[CachedFile]) -> dict[Hashable, int]:
     pages: dict[Hashable, int] = {}
     for file, handle in zip(files, handles, strict=True):
-        pages[handle.mapping] = pages.get(handle.mapping, 0) | file.pages
+        pages[handle.pages_key] = pages.get(handle.pages_key, 0) | file.pages
     return pages
 
 
@@ -131,8 +131,8 @@ def _held(cache: PageCache, maps: Iterable[dict[Hashable, int]]) -> int:
         return counters.resident_bytes
     merged: dict[Hashable, int] = {}
     for pages in maps:
-        for mapping, read in pages.items():
-            merged[mapping] = merged.get(mapping, 0) | read
+        for key, read in pages.items():
+            merged[key] = merged.get(key, 0) | read
     return _bytes(merged)
 
 

@@ -1,9 +1,8 @@
 """What page cache sharing saves, from fingerprints and sizes alone.
 
-The rules are the kernel's (Linux 7.0 and later). A file shares with another iff both images
-announce fingerprints in their superblocks, the fingerprints are equal, and both files are stored
-compressed or both are not. Where sizes differ under one fingerprint, the first file mapped wins and
-later ones keep pages of their own. Everything is counted in whole pages, each hard link group once.
+Which files share is decided by `mkfs_erofs_py.pagecache.sharing_key`, with the kernel's rules. Where sizes differ under
+one key, the first file mapped wins and later ones keep pages of their own. Everything is counted in whole pages, each
+hard link group once.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..ondisk.constants import Compat
-from ..pagecache import page_round
+from ..pagecache import Unshared, page_round, sharing_key
 from ..read import Image
 
-__all__ = ["Answer", "Held", "Profile", "Saving", "TopFile", "common_matrix", "predict", "profile_image", "sharing_key"]
+__all__ = ["Answer", "Held", "Profile", "Saving", "TopFile", "common_matrix", "predict", "profile_image"]
 
 _LANE = 16
 
@@ -107,11 +106,6 @@ class Answer:
     warnings: Sequence[str] = field(default=())
 
 
-def sharing_key(fingerprint: bytes, compressed: bool) -> bytes:
-    """Return what must be equal for two files to share: the kernel keeps compressed and plain ones apart."""
-    return (b"c" if compressed else b"p") + fingerprint
-
-
 def profile_image(image: Image, name: str) -> Profile:
     """Read an image's inodes and fingerprints, no file data. Raises as ``Image.walk`` does."""
     announced = bool(image.superblock.compat & Compat.ISHARE_XATTRS)
@@ -120,10 +114,10 @@ def profile_image(image: Image, name: str) -> Profile:
     files = private = 0
     for path, inode, fingerprint in image.fingerprints():
         files += 1
-        if not (announced and fingerprint):
+        key = sharing_key(fingerprint, inode.size, announced=announced, compressed=inode.is_compressed)
+        if isinstance(key, Unshared):
             private += page_round(inode.size)
             continue
-        key = sharing_key(fingerprint, inode.is_compressed)
         first = held.get(key)
         if first is None:
             held[key] = Held(inode.size, 1, path)

@@ -410,7 +410,7 @@ def test_strict_keeps_a_lying_image_to_itself(size: int, liar_first: bool) -> No
     for file, holds in files if liar_first else files[::-1]:
         assert file.read(0, size) == holds
     assert not liar.shared
-    assert liar.mapping != honest.mapping
+    assert liar.pages_key != honest.pages_key
     honest.advise(Advice.DONTNEED)
     assert [liar.read(0, size), honest.read(0, size)] == [lie, truth]
     assert warnings == ["a: not sharing inode 1: its content is not what its fingerprint says"]
@@ -451,7 +451,7 @@ def test_what_nobody_reads_any_more_is_forgotten() -> None:
     for ident in range(50):
         with a.open(ident, Memory(b"x")) as file:
             file.read(0, 1)
-    assert len(a.users) == 1
+    assert len(a._image.mappings) == 1
 
 
 def run_all(work: list[Callable[[], None]], meanwhile: Callable[[], None] = lambda: None) -> None:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from mkfs_erofs_py.errors import CorruptError, OutputError, UnreadableError, UsageError
 from mkfs_erofs_py.ondisk.constants import Compat
+from mkfs_erofs_py.pagecache import sharing_key
 from mkfs_erofs_py.read import Image
 from mkfs_erofs_py.sharing import Profile, Range, Saving, measure, parse_ranges, predict, profile_image
 from mkfs_erofs_py.sharing.index import Index
-from mkfs_erofs_py.sharing.predict import Held, TopFile, sharing_key
+from mkfs_erofs_py.sharing.predict import Held, TopFile
 
 KB = 1 << 10
 
@@ -169,7 +170,9 @@ def test_many_images_make_a_matrix() -> None:
 
 
 def test_the_files_that_save_the_most_come_first() -> None:
-    small, large = sharing_key(A, True), sharing_key(B, True)
+    small, large = (sharing_key(mark, 1, announced=True, compressed=True) for mark in (A, B))
+    assert isinstance(small, bytes)
+    assert isinstance(large, bytes)
     profiles = [
         Profile("1", 3, 0, {small: Held(1, 2, b"/small"), large: Held(9000, 1, b"/large")}),
         Profile("2", 3, 0, {small: Held(1, 3, b"/also"), large: Held(9000, 1, b"/big"), b"only": Held(7, 1, b"/x")}),
