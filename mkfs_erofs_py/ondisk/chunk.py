@@ -6,14 +6,22 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .structure import Structure
+
 __all__ = ["BLOCK_BITS_MASK", "FORMAT_48BIT", "FORMAT_INDEXES", "HOLE", "ChunkFormat", "pack_chunks", "unpack_chunks"]
 
+#: The format word: log2 of blocks a chunk, whether entries are 8-byte indexes, whether their addresses have 48 bits.
 BLOCK_BITS_MASK = 0x1F
 FORMAT_INDEXES = 0x20
 FORMAT_48BIT = 0x40
 #: The block address that marks a hole, as `unpack_chunks` reports it.
 HOLE = -1
-_INDEX = struct.Struct("<HHI")  # block (high), device id, block (low)
+_INDEX = Structure(
+    8,
+    (0x00, "H", "block_high", "bits 32 to 47 of the block, where addresses have 48 bits"),
+    (0x02, "H", "device", "0 for the image itself, else the number of its extra device"),
+    (0x04, "I", "block_low", "the chunk's first block; all ones (of 32 or 48 bits) for a hole"),
+).struct
 
 
 @dataclass(frozen=True, slots=True)

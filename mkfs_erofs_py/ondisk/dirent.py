@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..errors import CorruptError
 from .constants import NAME_MAX
+from .structure import Structure
 
 __all__ = ["DIRENT_SIZE", "Dirent", "directory_size", "pack_directory", "unpack_block"]
 
 DIRENT_SIZE = 12
-_DIRENT = struct.Struct("<QHBB")  # nid, name offset, type, reserved
-assert _DIRENT.size == DIRENT_SIZE
+_DIRENT = Structure(
+    DIRENT_SIZE,
+    (0x00, "Q", "nid", "number of the inode that is named"),
+    (0x08, "H", "name_offset", "where its name starts, from the block's start; names end where the next one starts"),
+    (0x0A, "B", "type", "a `FileType`, so that listing needs no inode"),
+    (0x0B, "x", "", "reserved"),
+).struct
 
 
 class Dirent(NamedTuple):
@@ -60,7 +65,7 @@ def pack_directory(entries: Sequence[Dirent], block_size: int) -> bytes:
         block = entries[start : start + count]
         offset = DIRENT_SIZE * count
         for entry in block:
-            out += _DIRENT.pack(entry.nid, offset, entry.type, 0)
+            out += _DIRENT.pack(entry.nid, offset, entry.type)
             offset += len(entry.name)
         out += b"".join([entry.name for entry in block])
         start += count
@@ -84,7 +89,7 @@ def unpack_block(data: bytes | memoryview, offset: int = 0) -> list[Dirent]:
     names = bytes(data[first:])
     entries = []
     last = len(raw) - 1
-    for i, (nid, start, kind, _) in enumerate(raw):
+    for i, (nid, start, kind) in enumerate(raw):
         if i == last:
             nul = names.find(b"\0", start - first) if start >= first else -1
             end = size if nul < 0 else first + nul

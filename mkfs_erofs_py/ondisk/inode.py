@@ -1,53 +1,72 @@
-"""Inodes in their compact (32-byte) and extended (64-byte) forms."""
+"""Inode records in their compact (32-byte) and extended (64-byte) forms."""
 
 from __future__ import annotations
 
 import stat
-import struct
 from dataclasses import dataclass
 
 from ..errors import OutOfBoundsError
-from .constants import FileType, Layout
+from .constants import FileType
+from .structure import Structure
 
 __all__ = [
     "COMPACT",
     "COMPACT_SIZE",
     "EXTENDED",
     "EXTENDED_SIZE",
-    "Inode",
+    "InodeRecord",
     "decode_rdev",
     "encode_rdev",
     "file_type",
-    "is_compressed",
 ]
 
 COMPACT_SIZE = 32
 EXTENDED_SIZE = 64
 
-COMPACT = struct.Struct(
-    "<HHHH"  # 00 format, xattr icount, mode, nb
-    "IIII"  # 08 size, mtime - epoch, u, ino
-    "HHI"  # 18 uid, gid, reserved
+# A compact record serves where the size is below 4 GiB, owner, group and links below 65536, and the time is the
+# image's epoch; in 48-bit images, any time from the epoch on that 32 bits of seconds reach.
+_COMPACT = Structure(
+    COMPACT_SIZE,
+    (0x00, "H", "format", "bit 0: extended (clear here); bits 1 to 3: layout; bit 4: flag; other bits zero"),
+    (0x02, "H", "xattr_icount", "0 without attributes, else 1 + the 4-byte words behind the area's first 12 bytes"),
+    (0x04, "H", "mode", "type and permissions, as in stat"),
+    (0x06, "H", "nb", "links; if the flag is set on a non-directory, that has one link, and these are high bits of u"),
+    (0x08, "I", "size", "bytes of data"),
+    (0x0C, "I", "mtime", "48-bit images: seconds since the superblock's epoch; others: zero, the time is the epoch"),
+    (0x10, "I", "u", "by layout and type: first block, blocks used, chunk format, device number, or zero"),
+    (0x14, "I", "ino", "inode number that 32-bit stat shows; nothing else depends on it"),
+    (0x18, "H", "uid", "owner"),
+    (0x1A, "H", "gid", "group"),
+    (0x1C, "4x", "", "reserved"),
 )
-EXTENDED = struct.Struct(
-    "<HHHHQ"  # 00 format, xattr icount, mode, nb, size
-    "IIII"  # 10 u, ino, uid, gid
-    "QII16x"  # 20 mtime, nanoseconds, nlink, reserved
+_EXTENDED = Structure(
+    EXTENDED_SIZE,
+    (0x00, "H", "format", "as in the compact form, bit 0 set"),
+    (0x02, "H", "xattr_icount", "as in the compact form"),
+    (0x04, "H", "mode", "type and permissions, as in stat"),
+    (0x06, "H", "nb", "high bits of u; zero but in 48-bit images"),
+    (0x08, "Q", "size", "bytes of data; the top bit is clear"),
+    (0x10, "I", "u", "as in the compact form"),
+    (0x14, "I", "ino", "as in the compact form"),
+    (0x18, "I", "uid", "owner"),
+    (0x1C, "I", "gid", "group"),
+    (0x20, "q", "mtime", "seconds since 1970"),
+    (0x28, "I", "nsec", "nanoseconds to be added"),
+    (0x2C, "I", "nlink", "links"),
+    (0x30, "16x", "", "reserved"),
 )
-_FORMAT = struct.Struct("<H")
-assert COMPACT.size == COMPACT_SIZE
-assert EXTENDED.size == EXTENDED_SIZE
+#: The two forms by position, for who reads or writes a great many.
+COMPACT, EXTENDED = _COMPACT.struct, _EXTENDED.struct
+_pack_compact, _pack_extended = COMPACT.pack, EXTENDED.pack
 
 
 @dataclass(slots=True, kw_only=True)
-class Inode:
-    """An inode's fields as they stand on disk.
+class InodeRecord:
+    """An inode's fields as they stand on disk, in either form.
 
-    ``nb``, ``u`` and ``flag`` (bit 4 of the format) mean what layout and type make of them:
-    ``nb`` is a compact inode's link count unless ``flag`` is set on a non-directory, otherwise the
-    high 16 bits of a 48-bit address or block count; ``u`` is the first block, the used blocks, the
-    chunk format or the device number. ``mtime`` is seconds since 1970 in extended inodes and since
-    the superblock's epoch in compact ones; ``nsec`` and ``nlink`` exist in extended ones only.
+    The fields are those of the two structures above, and mean what they say there. ``layout``, ``extended`` and
+    ``flag`` make up the format word. ``nsec`` and ``nlink`` exist in extended records only; of a compact one that is
+    read, ``nlink`` is what ``nb`` tells, and ``nsec`` is 0.
     """
 
     layout: int
@@ -72,19 +91,14 @@ class Inode:
 
     @property
     def head_size(self) -> int:
-        """Bytes of the structure itself: 32 or 64."""
+        """Bytes of the record itself: 32 or 64."""
         return EXTENDED_SIZE if self.extended else COMPACT_SIZE
 
-    @property
-    def xattr_size(self) -> int:
-        """Bytes of the xattr area that follows the structure."""
-        return 12 + 4 * (self.xattr_icount - 1) if self.xattr_icount else 0
-
     def pack(self) -> bytes:
-        """Return the structure's 32 or 64 bytes."""
+        """Return the record's 32 or 64 bytes. Called once an inode, hence by position and without a detour."""
         if self.extended:
-            return EXTENDED.pack(
-                self.format,
+            return _pack_extended(
+                1 | self.layout << 1 | self.flag << 4,
                 self.xattr_icount,
                 self.mode,
                 self.nb,
@@ -93,12 +107,12 @@ class Inode:
                 self.ino,
                 self.uid,
                 self.gid,
-                self.mtime & 0xFFFF_FFFF_FFFF_FFFF,
+                self.mtime,
                 self.nsec,
                 self.nlink,
             )
-        return COMPACT.pack(
-            self.format,
+        return _pack_compact(
+            self.layout << 1 | self.flag << 4,
             self.xattr_icount,
             self.mode,
             self.nb,
@@ -108,53 +122,27 @@ class Inode:
             self.ino,
             self.uid,
             self.gid,
-            0,
         )
 
     @classmethod
-    def unpack(cls, data: bytes | memoryview, offset: int) -> tuple[Inode, int, int]:
-        """Read the inode at ``offset`` -> inode, raw ``i_format``, end of the structure.
+    def unpack(cls, data: bytes | memoryview, offset: int) -> tuple[InodeRecord, int, int]:
+        """Read the record at ``offset`` -> record, raw ``i_format``, end of the record.
 
         Nothing is judged but the bounds: the raw format tells the caller of unknown bits.
         Raises `OutOfBoundsError`.
         """
         if offset < 0 or offset + COMPACT_SIZE > len(data):
             raise OutOfBoundsError("inode lies outside the image", offset)
-        (fmt,) = _FORMAT.unpack_from(data, offset)
-        layout, flag = fmt >> 1 & 7, bool(fmt >> 4 & 1)
-        if fmt & 1:
-            if offset + EXTENDED_SIZE > len(data):
-                raise OutOfBoundsError("extended inode lies outside the image", offset)
-            _, icount, mode, nb, size, u, ino, uid, gid, mtime, nsec, nlink = EXTENDED.unpack_from(data, offset)
-            if mtime >> 63:
-                mtime -= 1 << 64
-            end = offset + EXTENDED_SIZE
-        else:
-            _, icount, mode, nb, size, mtime, u, ino, uid, gid, _ = COMPACT.unpack_from(data, offset)
-            nsec, nlink = 0, 1 if flag and not stat.S_ISDIR(mode) else nb
-            end = offset + COMPACT_SIZE
-        inode = cls(
-            layout=layout,
-            extended=bool(fmt & 1),
-            flag=flag,
-            xattr_icount=icount,
-            mode=mode,
-            nb=nb,
-            size=size,
-            u=u,
-            ino=ino,
-            uid=uid,
-            gid=gid,
-            mtime=mtime,
-            nsec=nsec,
-            nlink=nlink,
-        )
-        return inode, fmt, end
-
-
-def is_compressed(layout: int) -> bool:
-    """Tell whether the layout holds compressed data."""
-    return layout in (Layout.COMPRESSED_FULL, Layout.COMPRESSED_COMPACT)
+        extended = bool(data[offset] & 1)
+        if extended and offset + EXTENDED_SIZE > len(data):
+            raise OutOfBoundsError("extended inode lies outside the image", offset)
+        form = _EXTENDED if extended else _COMPACT
+        fields = form.unpack(data, offset)
+        word: int = fields.pop("format")
+        flag = bool(word >> 4 & 1)
+        if not extended:
+            fields["nlink"] = 1 if flag and not stat.S_ISDIR(fields["mode"]) else fields["nb"]
+        return cls(layout=word >> 1 & 7, extended=extended, flag=flag, **fields), word, offset + form.size
 
 
 _TYPES = {
@@ -173,8 +161,12 @@ def file_type(mode: int) -> FileType:
     return _TYPES.get(stat.S_IFMT(mode), FileType.UNKNOWN)
 
 
+# Linux's "new" encoding of a device number, 12 bits of major and 20 of minor: the low eight bits of the minor,
+# the major, the rest of the minor.
+
+
 def encode_rdev(major: int, minor: int) -> int:
-    """Return the 32-bit device number: 12 bits of major, 20 of minor, in Linux's "new" encoding."""
+    """Return the 32-bit device number."""
     return minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
 
 

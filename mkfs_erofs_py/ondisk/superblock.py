@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import google_crc32c
 
@@ -17,6 +17,7 @@ from .constants import (
     Compat,
     Incompat,
 )
+from .structure import Structure
 
 __all__ = [
     "AlgorithmRecord",
@@ -30,29 +31,52 @@ __all__ = [
     "unpack_prefixes",
 ]
 
-_SB = struct.Struct(
-    "<IIIBBH"  # 00 magic, checksum, compat, log2 bs, extension slots, root nid (low) | blocks (high)
-    "QQ"  # 10 inode count, epoch (signed: read as such below)
-    "IIII"  # 20 nanoseconds, blocks (low), meta_blkaddr, xattr_blkaddr
-    "16s"  # 30 uuid
-    "16s"  # 40 label
-    "IHHHBBI"  # 50 incompat, algorithms | LZ4 distance, devices, device slot, dirblkbits, prefixes, their start
-    "QBB2xI"  # 60 packed nid, xattr filter reserved, ishare prefix, mkfs time
-    "Q8x"  # 70 root nid (48-bit)
+_SUPERBLOCK = Structure(
+    SUPERBLOCK_SIZE,
+    (0x00, "I", "magic", "E0F5E1E2"),
+    (0x04, "I", "checksum", "over the rest of block 0 with this field zero; see `checksum`"),
+    (0x08, "I", "compat", "features that a reader may ignore"),
+    (0x0C, "B", "block_bits", "log2 of the block size"),
+    (0x0D, "B", "ext_slots", "16-byte slots behind this structure"),
+    (0x0E, "H", "root_nid_or_blocks_high", "number of the root's inode, or blocks[47:32]; see `Superblock`"),
+    (0x10, "Q", "inodes", "how many there are; only statfs shows it"),
+    (0x18, "q", "epoch", "seconds since 1970: the time of all compact inodes, or what theirs are added to"),
+    (0x20, "I", "fixed_nsec", "nanoseconds of all compact inodes"),
+    (0x24, "I", "blocks_low", "blocks of the image, the low 32 bits"),
+    (0x28, "I", "meta_blkaddr", "block from which inodes are counted: number n lies 32 n bytes behind its start"),
+    (0x2C, "I", "xattr_blkaddr", "block from which shared attributes are counted, in 4-byte units"),
+    (0x30, "16s", "uuid", "the image's identity"),
+    (0x40, "16s", "label", "text, NUL-padded; readers before Linux 6.15 want one NUL at least"),
+    (0x50, "I", "incompat", "features that a reader must know"),
+    (0x54, "H", "algorithms", "with COMPR_CFGS: a bit for each algorithm that has a record; without: LZ4's distance"),
+    (0x56, "H", "devices", "extra devices"),
+    (0x58, "H", "device_table", "start of their table in 128-byte units"),
+    (0x5A, "B", "dirblkbits", "log2 of directory blocks over blocks: zero"),
+    (0x5B, "B", "prefix_count", "long xattr prefixes"),
+    (0x5C, "I", "prefix_table", "start of their table in 4-byte units"),
+    (0x60, "Q", "packed_nid", "number of the packed inode, 0 for none"),
+    (0x68, "B", "filter_reserved", "zero, else name filters are not used"),
+    (0x69, "B", "ishare_prefix", "with ISHARE_XATTRS: the long prefix that is the fingerprint's name"),
+    (0x6A, "2x", "", "reserved"),
+    (0x6C, "I", "mkfs_time", "seconds from the epoch to when the image was made"),
+    (0x70, "Q", "root_nid_wide", "48-bit images: number of the root's inode; see `Superblock`"),
+    (0x78, "8x", "", "reserved"),
 )
-assert _SB.size == SUPERBLOCK_SIZE
-_EXT = struct.Struct("<Q8x")  # 80 metabox nid
+_EXTENSION = Structure(
+    16,
+    (0x00, "Q", "metabox_nid", "number of the metabox inode"),
+    (0x08, "8x", "", "reserved"),
+)
 NO_COMPAT, NO_INCOMPAT = Compat(0), Incompat(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Superblock:
-    """The superblock's fields, one for one.
+    """The superblock's fields, one for one, as the structure above documents them.
 
-    Block addresses and counts are in blocks, ``device_table`` in 128-byte and ``prefix_table`` in
-    4-byte units from the start of the image. ``root_nid`` and ``blocks`` are the joined values:
-    `pack` and `unpack` split and join them by the 48-bit rule (field 0E carries blocks[47:32]
-    iff BIT48 is set and field 70 is non-zero).
+    Two of them are joined from parts, by the rule for 48-bit images: where BIT48 is set and the field at 70 is not
+    zero, that is ``root_nid``, and the field at 0E holds bits 32 to 47 of ``blocks``; otherwise the field at 0E is
+    ``root_nid``. ``metabox_nid`` stands in the first extension slot and is written where there is one.
     """
 
     block_bits: int
@@ -98,39 +122,17 @@ class Superblock:
 
     def pack(self) -> bytes:
         """Return the structure's ``size`` bytes, checksum field as given."""
-        wide = bool(self.incompat & Incompat.BIT48)
-        low, root48 = (self.blocks >> 32, self.root_nid) if wide else (self.root_nid, 0)
-        main = _SB.pack(
-            SUPERBLOCK_MAGIC,
-            self.checksum,
-            self.compat,
-            self.block_bits,
-            self.ext_slots,
-            low,
-            self.inodes,
-            self.epoch & 0xFFFF_FFFF_FFFF_FFFF,
-            self.fixed_nsec,
-            self.blocks & 0xFFFF_FFFF,
-            self.meta_blkaddr,
-            self.xattr_blkaddr,
-            self.uuid,
-            self.label,
-            self.incompat,
-            self.algorithms,
-            self.devices,
-            self.device_table,
-            self.dirblkbits,
-            self.prefix_count,
-            self.prefix_table,
-            self.packed_nid,
-            self.filter_reserved,
-            self.ishare_prefix,
-            self.mkfs_time,
-            root48,
-        )
+        values = {name: getattr(self, name) for name in _SAME}
+        values["magic"] = SUPERBLOCK_MAGIC
+        values["blocks_low"] = self.blocks & 0xFFFF_FFFF
+        if self.incompat & Incompat.BIT48:
+            values["root_nid_or_blocks_high"], values["root_nid_wide"] = self.blocks >> 32, self.root_nid
+        else:
+            values["root_nid_or_blocks_high"], values["root_nid_wide"] = self.root_nid, 0
+        main = _SUPERBLOCK.pack(values)
         if not self.ext_slots:
             return main
-        return (main + _EXT.pack(self.metabox_nid)).ljust(self.size, b"\0")
+        return (main + _EXTENSION.pack({"metabox_nid": self.metabox_nid})).ljust(self.size, b"\0")
 
     @classmethod
     def unpack(cls, data: bytes | memoryview, offset: int = SUPERBLOCK_OFFSET) -> Superblock:
@@ -140,44 +142,26 @@ class Superblock:
         """
         if offset + SUPERBLOCK_SIZE > len(data):
             raise OutOfBoundsError("too short to hold an EROFS superblock", offset)
-        f = _SB.unpack_from(data, offset)
-        if f[0] != SUPERBLOCK_MAGIC:
-            raise CorruptError(f"not an EROFS image: magic is {f[0]:#010x}, not {SUPERBLOCK_MAGIC:#010x}", offset)
-        incompat = Incompat(f[14])
-        wide = bool(incompat & Incompat.BIT48) and f[25] != 0
-        ext_slots = f[4]
-        metabox = 0
-        if ext_slots:
-            if offset + SUPERBLOCK_SIZE + 16 > len(data):
-                raise OutOfBoundsError("superblock extension lies outside the image", offset + SUPERBLOCK_SIZE)
-            (metabox,) = _EXT.unpack_from(data, offset + SUPERBLOCK_SIZE)
-        return cls(
-            checksum=f[1],
-            compat=Compat(f[2]),
-            block_bits=f[3],
-            ext_slots=ext_slots,
-            root_nid=f[25] if wide else f[5],
-            inodes=f[6],
-            epoch=f[7] - (1 << 64) if f[7] >> 63 else f[7],
-            fixed_nsec=f[8],
-            blocks=f[9] | (f[5] << 32 if wide else 0),
-            meta_blkaddr=f[10],
-            xattr_blkaddr=f[11],
-            uuid=f[12],
-            label=f[13],
-            incompat=incompat,
-            algorithms=f[15],
-            devices=f[16],
-            device_table=f[17],
-            dirblkbits=f[18],
-            prefix_count=f[19],
-            prefix_table=f[20],
-            packed_nid=f[21],
-            filter_reserved=f[22],
-            ishare_prefix=f[23],
-            mkfs_time=f[24],
-            metabox_nid=metabox,
-        )
+        values = _SUPERBLOCK.unpack(data, offset)
+        magic = values.pop("magic")
+        if magic != SUPERBLOCK_MAGIC:
+            raise CorruptError(f"not an EROFS image: magic is {magic:#010x}, not {SUPERBLOCK_MAGIC:#010x}", offset)
+        values["compat"], values["incompat"] = Compat(values["compat"]), Incompat(values["incompat"])
+        short, wide = values.pop("root_nid_or_blocks_high"), values.pop("root_nid_wide")
+        values["root_nid"], values["blocks"] = short, values.pop("blocks_low")
+        if wide and values["incompat"] & Incompat.BIT48:
+            values["root_nid"] = wide
+            values["blocks"] |= short << 32
+        if values["ext_slots"]:
+            behind = offset + SUPERBLOCK_SIZE
+            if behind + _EXTENSION.size > len(data):
+                raise OutOfBoundsError("superblock extension lies outside the image", behind)
+            values |= _EXTENSION.unpack(data, behind)
+        return cls(**values)
+
+
+# The fields that stand in the structure as they are.
+_SAME = tuple(field.name for field in fields(Superblock) if field.name in _SUPERBLOCK.names)
 
 
 def checksum_end(block_size: int) -> int:
@@ -199,10 +183,18 @@ def checksum(data: bytes | memoryview) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlgorithmRecord:
-    """What a reader must know to decode one algorithm; only the algorithm's own fields are set.
+    """What a reader must know to decode the streams of one algorithm in an image.
 
-    LZ4: ``max_distance`` (bytes) and ``max_pcluster`` (blocks); LZMA: ``dict_size`` (bytes);
-    DEFLATE: ``window_bits``; Zstandard: ``window_bits`` (log2 bytes, 10 to 20).
+    Each algorithm has fields of its own, and the others are 0 for it:
+
+    * LZ4: ``max_distance``, how many bytes a match may lie back (at most 65535), and ``max_pcluster``, the blocks of
+      the largest physical cluster. Both size a reader's buffers. Without COMPR_CFGS there is no record, clusters have
+      one block, and ``max_distance`` stands in the superblock.
+    * LZMA: ``dict_size``, the dictionary in bytes, 4 KiB to 8 MiB.
+    * DEFLATE: ``window_bits``, log2 of the window in bytes, at most 15.
+    * Zstandard: ``window_bits``, log2 of the window in bytes, 10 to 20.
+
+    A stream that refers further back than its record says is corrupt.
     """
 
     algorithm: Algorithm
@@ -213,18 +205,45 @@ class AlgorithmRecord:
 
     def payload(self) -> bytes:
         """Return the record without its length."""
-        match self.algorithm:
-            case Algorithm.LZ4:
-                return struct.pack("<HH10x", self.max_distance, self.max_pcluster)
-            case Algorithm.LZMA:
-                return struct.pack("<IH8x", self.dict_size, 0)
-            case Algorithm.DEFLATE:
-                return struct.pack("<B5x", self.window_bits)
-            case Algorithm.ZSTD:
-                return struct.pack("<BB4x", 0, self.window_bits - 10)
+        return _RECORDS[self.algorithm].pack(
+            {
+                "max_distance": self.max_distance,
+                "max_pcluster": self.max_pcluster,
+                "dict_size": self.dict_size,
+                "window_bits": self.window_bits,
+                "window_bits_less_10": self.window_bits - 10,
+                "format": 0,
+            }
+        )
 
 
-_RECORD_LENGTH = {Algorithm.LZ4: 14, Algorithm.LZMA: 14, Algorithm.DEFLATE: 6, Algorithm.ZSTD: 6}
+# Each record stands behind the 16-bit count of its bytes, and may be longer than what is known of it.
+_RECORDS = {
+    Algorithm.LZ4: Structure(
+        14,
+        (0x00, "H", "max_distance", "bytes"),
+        (0x02, "H", "max_pcluster", "blocks; 0 means 1"),
+        (0x04, "10x", "", "reserved"),
+    ),
+    Algorithm.LZMA: Structure(
+        14,
+        (0x00, "I", "dict_size", "bytes"),
+        (0x04, "H", "format", "zero"),
+        (0x06, "8x", "", "reserved"),
+    ),
+    Algorithm.DEFLATE: Structure(
+        6,
+        (0x00, "B", "window_bits", "log2 of bytes"),
+        (0x01, "5x", "", "reserved"),
+    ),
+    Algorithm.ZSTD: Structure(
+        6,
+        (0x00, "B", "format", "zero"),
+        (0x01, "B", "window_bits_less_10", "log2 of bytes, less 10"),
+        (0x02, "4x", "", "reserved"),
+    ),
+}
+_SPOKEN = {Algorithm.LZMA: "LZMA", Algorithm.ZSTD: "Zstandard"}
 
 
 def pack_algorithms(records: Iterable[AlgorithmRecord]) -> bytes:
@@ -251,7 +270,7 @@ def unpack_algorithms(data: bytes | memoryview, offset: int, bitmap: int) -> tup
         if offset + 2 > len(data):
             raise OutOfBoundsError(f"{algorithm.name} record lies outside the image", offset)
         (length,) = struct.unpack_from("<H", data, offset)
-        if length < _RECORD_LENGTH[algorithm]:
+        if length < _RECORDS[algorithm].size:
             raise CorruptError(f"{algorithm.name} record of {length} bytes is too short", offset)
         if offset + 2 + length > len(data):
             raise OutOfBoundsError(f"{algorithm.name} record lies outside the image", offset)
@@ -261,19 +280,15 @@ def unpack_algorithms(data: bytes | memoryview, offset: int, bitmap: int) -> tup
 
 
 def _unpack_algorithm(algorithm: Algorithm, data: bytes | memoryview, offset: int) -> AlgorithmRecord:
+    values = _RECORDS[algorithm].unpack(data, offset)
+    form = values.pop("format", 0)
+    if form:
+        raise CorruptError(f"unknown {_SPOKEN[algorithm]} format {form}", offset)
     if algorithm is Algorithm.LZ4:
-        distance, blocks = struct.unpack_from("<HH", data, offset)
-        return AlgorithmRecord(algorithm=algorithm, max_distance=distance, max_pcluster=blocks or 1)
-    if algorithm is Algorithm.LZMA:
-        dict_size, form = struct.unpack_from("<IH", data, offset)
-        if form:
-            raise CorruptError(f"unknown LZMA format {form}", offset)
-        return AlgorithmRecord(algorithm=algorithm, dict_size=dict_size)
-    if algorithm is Algorithm.DEFLATE:
-        return AlgorithmRecord(algorithm=algorithm, window_bits=data[offset])
-    if data[offset]:
-        raise CorruptError(f"unknown Zstandard format {data[offset]}", offset)
-    return AlgorithmRecord(algorithm=algorithm, window_bits=10 + data[offset + 1])
+        values["max_pcluster"] = values["max_pcluster"] or 1
+    elif algorithm is Algorithm.ZSTD:
+        values["window_bits"] = 10 + values.pop("window_bits_less_10")
+    return AlgorithmRecord(algorithm=algorithm, **values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import xxhash
 
 from ..errors import CorruptError
+from .structure import Structure
 from .superblock import LongPrefix
 
 __all__ = [
@@ -37,10 +38,21 @@ NAMESPACES: dict[int, bytes] = {
 #: Set in an entry's index: the low seven bits are the id of a long prefix.
 LONG_PREFIX_FLAG = 0x80
 HEADER_SIZE = 12
-#: Most shared entries an inode can name, longest suffix and value.
+#: Most shared entries an inode can name, longest suffix and value: what the fields below hold.
 MAX_SHARED, MAX_SUFFIX, MAX_VALUE = 255, 255, 65535
-_HEADER = struct.Struct("<IB7x")
-_ENTRY = struct.Struct("<BBH")
+_HEADER = Structure(
+    HEADER_SIZE,
+    (0x00, "I", "filter", "a clear bit says that a name with this hash may be among the inode's; see `filter_word`"),
+    (0x04, "B", "shared_count", "ids of shared entries, 4 bytes each, that follow"),
+    (0x05, "7x", "", "reserved"),
+).struct
+_ENTRY = Structure(
+    4,
+    (0x00, "B", "suffix_size", "bytes of the name behind its namespace or prefix; the name follows, then the value"),
+    (0x01, "B", "index", "the namespace, or 80 plus the number of a long prefix"),
+    (0x02, "H", "value_size", "bytes of the value"),
+).struct
+# The kernel's seed, to which the namespace's index is added.
 _FILTER_SEED = 0x25BBE08F
 
 

@@ -155,13 +155,11 @@ def load_inode(volume: Volume, nid: int) -> Inode:
     if fmt & 1:
         data, at = volume.meta(in_metabox, offset, EXTENDED_SIZE)
         _, icount, mode, high, size, u, ino, uid, gid, mtime, nsec, nlink = EXTENDED.unpack_from(data, at)
-        if mtime >> 63:
-            mtime -= 1 << 64
         head = EXTENDED_SIZE
         if size >> 63:
             raise CorruptError(f"inode {nid} has the negative size {size - (1 << 64)}", offset)
     else:
-        _, icount, mode, nlink, size, mtime, u, ino, uid, gid, _ = COMPACT.unpack_from(data, at)
+        _, icount, mode, nlink, size, mtime, u, ino, uid, gid = COMPACT.unpack_from(data, at)
         mtime += volume.epoch
         nsec = volume.fixed_nsec
         high = 0

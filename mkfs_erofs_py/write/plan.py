@@ -18,7 +18,7 @@ from ..encode.encoding import Encoding
 from ..fingerprint import DIGEST_SIZE
 from ..ondisk.constants import SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, Layout
 from ..ondisk.dirent import Dirent
-from ..ondisk.inode import Inode, encode_rdev, file_type
+from ..ondisk.inode import COMPACT_SIZE, EXTENDED_SIZE, InodeRecord, encode_rdev, file_type
 from ..ondisk.superblock import Superblock
 from ..tree import Node
 from .area import Placed
@@ -87,16 +87,16 @@ class Plan:
             for name, to in entries(nodes[number], not self.inodes.options.dot_omitted)
         ]
 
-    def record(self, number: int) -> Inode:
+    def record(self, number: int) -> InodeRecord:
         """Return an inode's structure."""
         inodes = self.inodes
         node = inodes.nodes[number]
         extended = bool(inodes.extended[number])
         mtime, nsec = inodes.mtime(node)
         uid, gid = inodes.owner(node)
-        area = inodes.heads[number] - (64 if extended else 32)
+        area = inodes.heads[number] - (EXTENDED_SIZE if extended else COMPACT_SIZE)
         layout, size, u = self._data(number, node)
-        return Inode(
+        return InodeRecord(
             layout=layout,
             extended=extended,
             flag=node.is_dir and inodes.options.dot_omitted,

@@ -12,7 +12,7 @@ import lz4.block
 from mkfs_erofs_py.ondisk.chunk import HOLE, ChunkFormat, pack_chunks
 from mkfs_erofs_py.ondisk.constants import Algorithm, Compat, Incompat, Layout
 from mkfs_erofs_py.ondisk.extent import ExtentRecord, pack_extents, pack_lengths, plen_word
-from mkfs_erofs_py.ondisk.inode import Inode
+from mkfs_erofs_py.ondisk.inode import InodeRecord
 from mkfs_erofs_py.ondisk.lcluster import Advise, MapHeader, Pcluster, pack_compact
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord, LongPrefix, pack_prefixes
 from mkfs_erofs_py.ondisk.xattr import XattrEntry, pack_area
@@ -122,7 +122,7 @@ def _extents() -> bytes:
 
 def _metabox() -> bytes:
     made = Handmade(block_bits=9)
-    inner = Inode(layout=Layout.FLAT_INLINE, extended=True, mode=FILE, size=5).pack() + b"inner"
+    inner = InodeRecord(layout=Layout.FLAT_INLINE, extended=True, mode=FILE, size=5).pack() + b"inner"
     inner = inner.ljust(96, b"\0") + XattrEntry(1, b"shared", b"value").pack()
     box = made.inode(FILE, Layout.FLAT_PLAIN, size=len(inner), u=made.block(inner))
     made.modes[1 << 63] = FILE

@@ -14,7 +14,8 @@ from mkfs_erofs_py.ondisk.chunk import HOLE, ChunkFormat, pack_chunks, unpack_ch
 from mkfs_erofs_py.ondisk.constants import Algorithm, Compat, Incompat
 from mkfs_erofs_py.ondisk.device import DeviceSlot
 from mkfs_erofs_py.ondisk.dirent import Dirent, directory_size, pack_directory, unpack_block
-from mkfs_erofs_py.ondisk.inode import Inode, decode_rdev, encode_rdev
+from mkfs_erofs_py.ondisk.inode import InodeRecord, decode_rdev, encode_rdev
+from mkfs_erofs_py.ondisk.structure import Structure
 from mkfs_erofs_py.ondisk.superblock import (
     AlgorithmRecord,
     LongPrefix,
@@ -39,6 +40,29 @@ from mkfs_erofs_py.ondisk.xattr import (
 
 def bits(number: int) -> st.SearchStrategy[int]:
     return st.integers(0, (1 << number) - 1)
+
+
+# -- declaring structures ------------------------------------------------------------------------------
+
+
+def test_a_structure_is_declared_at_the_offsets_it_has() -> None:
+    pair = Structure(4, (0x00, "B", "first", ""), (0x01, "x", "", ""), (0x02, "H", "second", ""))
+    assert pair.names == ("first", "second")
+    assert pair.pack({"second": 0x0203, "first": 1, "other": 9}) == bytes([1, 0, 3, 2])
+    assert pair.unpack(bytes([7, 1, 9, 3, 2]), 1) == {"first": 1, "second": 0x0203}
+
+
+@pytest.mark.parametrize(
+    ("size", "fields"),
+    [
+        pytest.param(4, [(0x00, "H", "first", ""), (0x03, "B", "second", "")], id="a gap"),
+        pytest.param(4, [(0x00, "I", "first", ""), (0x02, "H", "second", "")], id="an overlap"),
+        pytest.param(8, [(0x00, "I", "first", "")], id="too short"),
+    ],
+)
+def test_a_structure_with_other_offsets_is_refused(size: int, fields: list[tuple[int, str, str, str]]) -> None:
+    with pytest.raises(AssertionError):
+        Structure(size, *fields)
 
 
 # -- the superblock ------------------------------------------------------------------------------------
@@ -165,7 +189,7 @@ def test_algorithm_records_read_back_in_ascending_order(found: dict[Algorithm, A
 # -- inodes --------------------------------------------------------------------------------------------
 
 compact_inodes = st.builds(
-    Inode,
+    InodeRecord,
     layout=st.integers(0, 4),
     extended=st.just(False),
     flag=st.booleans(),
@@ -181,7 +205,7 @@ compact_inodes = st.builds(
 ).map(lambda inode: replace(inode, nlink=1 if inode.flag else inode.nb))
 
 extended_inodes = st.builds(
-    Inode,
+    InodeRecord,
     layout=st.integers(0, 4),
     extended=st.just(True),
     flag=st.booleans(),
@@ -200,14 +224,14 @@ extended_inodes = st.builds(
 
 
 @given(st.one_of(compact_inodes, extended_inodes), st.integers(0, 40))
-def test_an_inode_reads_back(inode: Inode, offset: int) -> None:
+def test_an_inode_reads_back(inode: InodeRecord, offset: int) -> None:
     packed = inode.pack()
     assert len(packed) == inode.head_size == (64 if inode.extended else 32)
-    found, word, end = Inode.unpack(bytes(offset) + packed, offset)
+    found, word, end = InodeRecord.unpack(bytes(offset) + packed, offset)
     assert (found, end) == (inode, offset + len(packed))
     assert word == inode.extended | inode.layout << 1 | inode.flag << 4
     with pytest.raises(OutOfBoundsError):
-        Inode.unpack(packed[:-1], 0)
+        InodeRecord.unpack(packed[:-1], 0)
 
 
 @given(bits(12), bits(20))

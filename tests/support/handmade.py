@@ -13,7 +13,7 @@ from typing import Any
 
 from mkfs_erofs_py.ondisk.constants import SUPERBLOCK_OFFSET, Compat, FileType, Incompat, Layout
 from mkfs_erofs_py.ondisk.dirent import Dirent, pack_directory
-from mkfs_erofs_py.ondisk.inode import Inode, file_type
+from mkfs_erofs_py.ondisk.inode import InodeRecord, file_type
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord, Superblock, checksum, checksum_end, pack_algorithms
 
 __all__ = ["Handmade", "with_checksum"]
@@ -71,7 +71,7 @@ class Handmade:
         nid = self.next_nid()
         if xattrs:
             fields["xattr_icount"] = (len(xattrs) - 12) // 4 + 1
-        inode = Inode(**({"layout": layout, "extended": False, "mode": mode, "size": size, "nb": 1} | fields))
+        inode = InodeRecord(**({"layout": layout, "extended": False, "mode": mode, "size": size, "nb": 1} | fields))
         packed = inode.pack() + xattrs
         if layout == Layout.FLAT_INLINE:
             # The tail must not cross a block: move on to one where it fits.

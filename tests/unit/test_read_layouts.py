@@ -20,7 +20,7 @@ from mkfs_erofs_py.ondisk.chunk import HOLE, ChunkFormat, pack_chunks
 from mkfs_erofs_py.ondisk.constants import Algorithm, Compat, Incompat, Layout
 from mkfs_erofs_py.ondisk.device import DeviceSlot
 from mkfs_erofs_py.ondisk.extent import ExtentRecord, pack_extents, pack_lengths, plen_word
-from mkfs_erofs_py.ondisk.inode import Inode, encode_rdev
+from mkfs_erofs_py.ondisk.inode import InodeRecord, encode_rdev
 from mkfs_erofs_py.ondisk.lcluster import HOLE_FLAG, PARTIAL_REF, Advise, MapHeader
 from mkfs_erofs_py.ondisk.superblock import AlgorithmRecord, LongPrefix, pack_prefixes
 from mkfs_erofs_py.ondisk.xattr import XattrEntry, pack_area
@@ -255,7 +255,7 @@ def test_a_wrong_number_of_devices_is_refused() -> None:
 def test_inodes_in_a_metabox() -> None:
     made = Handmade()
     inner = bytearray()
-    inner += Inode(layout=Layout.FLAT_INLINE, extended=True, mode=FILE, size=5).pack() + b"inner"
+    inner += InodeRecord(layout=Layout.FLAT_INLINE, extended=True, mode=FILE, size=5).pack() + b"inner"
     box = made.inode(FILE, Layout.FLAT_PLAIN, size=len(inner), u=made.block(bytes(inner)))
     made.modes[1 << 63] = FILE
     image = made.finish({b"file": 1 << 63}, incompat=Incompat.METABOX | Incompat.BIT48, ext_slots=1, metabox_nid=box)
