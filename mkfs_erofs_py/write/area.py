@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ..encode.encoded import Encoded, Key, Spans
+from ..encode.encoding import Encoding
 from ..files.output import Output
 from ..files.spool import Spool
 
@@ -28,7 +29,8 @@ class Placed(NamedTuple):
     tail: int = -1
 
 
-_Known = tuple[Key, bool]
+#: A content's digest and size, and whether it has an inline tail: it is stored in another way without.
+_Known = tuple[bytes, int, bool]
 
 
 class Area:
@@ -41,8 +43,11 @@ class Area:
     def __init__(self, output: Output, spool: Spool) -> None:
         self._output = output
         self._spool = spool
-        # With an inline tail, a content is stored in another way than without.
-        self._known: dict[_Known, Placed] = {}
+        # By encoding, then by what else tells stored forms apart. Contents side by side mostly have the same encoding,
+        # and to hash one takes longer than to see that.
+        self._known: dict[Encoding, dict[_Known, Placed]] = {}
+        self._encoding: Encoding | None = None
+        self._alike: dict[_Known, Placed] = {}
         self._start = -1
         self.duplicates = 0
         self.duplicate_bytes = 0
@@ -54,7 +59,7 @@ class Area:
         block = key.encoding.block_size
         tail_size = key.size % block if spans is None else 0
         inline = 0 < tail_size <= inline_room
-        known = self._find(key, inline)
+        alike, known = self._find(key, inline)
         if known is not None:
             return known
         if spans is None:
@@ -65,7 +70,7 @@ class Area:
                 self._output.pad(block)
             placed = Placed(key, spans, _addresses(self._output.position, spans), len(data))
             self._output.append(data)
-        self._known[key, inline] = placed
+        alike[key.digest, key.size, inline] = placed
         return placed
 
     def part(self, data: bytes | memoryview, block_size: int) -> None:
@@ -80,7 +85,7 @@ class Area:
         """Place the large content whose parts were appended; if it is known, they are taken back."""
         key, spans, _ = encoded
         start, self._start = self._start, -1
-        known = self._find(key, False)
+        alike, known = self._find(key, False)
         if known is not None:
             self._output.rewind(start)
             return known
@@ -89,19 +94,23 @@ class Area:
             placed = Placed(key, None, array("Q", (start,)), self._output.position - start)
         else:
             placed = Placed(key, spans, _addresses(start, spans), self._output.position - start)
-        self._known[key, False] = placed
+        alike[key.digest, key.size, False] = placed
         return placed
 
     def flush(self) -> None:
         """Write all that was appended: the memory it stands in is about to be used again. Raises `OutputError`."""
         self._output.flush()
 
-    def _find(self, key: Key, inline: bool) -> Placed | None:
-        known = self._known.get((key, inline))
+    def _find(self, key: Key, inline: bool) -> tuple[dict[_Known, Placed], Placed | None]:
+        """Return where contents of a key's encoding are known, and the one that is stored already, if one is."""
+        if key.encoding is not self._encoding:
+            self._encoding = key.encoding
+            self._alike = self._known.setdefault(key.encoding, {})
+        known = self._alike.get((key.digest, key.size, inline))
         if known is not None:
             self.duplicates += 1
             self.duplicate_bytes += key.size
-        return known
+        return self._alike, known
 
     def _add_flat(self, key: Key, data: bytes | memoryview, tail_size: int, block: int) -> Placed:
         full = len(data) - tail_size

@@ -22,8 +22,9 @@ class Inodes:
     """The inodes of an image by number: the tree's nodes, then those that have no name.
 
     ``nameless`` are the latter, streams such as the packed inode: they get numbers behind the tree's and are placed,
-    described and written as all others are. ``epoch`` and ``nsec`` are the time that compact inodes share,
-    ``extended`` tells whether an inode is, ``heads`` the bytes of each inode's structure and attributes.
+    described and written as all others are. In columns by number: ``times`` (seconds) and ``nanoseconds`` by the time
+    policy, ``uids`` and ``gids`` as forced and shifted, ``extended`` whether an inode is, and ``heads`` the bytes of
+    its structure and attributes. ``epoch`` and ``nsec`` are the time that compact inodes share.
 
     Raises `SourceError` for attributes that do not fit, `UsageError` for owners that leave 32 bits, and where compact
     inodes are forced and cannot hold one.
@@ -34,9 +35,14 @@ class Inodes:
         self.options = options
         self.profile = profile
         self.nodes: Sequence[Node] = [*tree.nodes, *nameless] if nameless else tree.nodes
-        self.epoch, self.nsec = _epoch(tree.nodes, options, profile.wide)
+        moments = [_mtime(node, options) for node in self.nodes]
+        self.times = array("q", [seconds for seconds, _ in moments])
+        self.nanoseconds = array("I", [nanoseconds for _, nanoseconds in moments])
+        self.epoch, self.nsec = _epoch(Counter(moments[: len(tree.nodes)]), profile.wide)
+        self.uids = _owners([node.uid for node in self.nodes], options.force_uid, options.uid_offset, "--uid-offset")
+        self.gids = _owners([node.gid for node in self.nodes], options.force_gid, options.gid_offset, "--gid-offset")
         self.attributes = Attributes(self.nodes, options, profile, self.label)
-        self.extended = bytes([self._is_extended(node) for node in self.nodes])
+        self.extended = bytes(map(self._is_extended, self.nodes))
         size = self.attributes.size
         self.heads = array(
             "I",
@@ -51,35 +57,35 @@ class Inodes:
         path = self.tree.path(node)
         return b"/" + path if node.number else path
 
-    def mtime(self, node: Node) -> tuple[int, int]:
-        """Return (seconds, nanoseconds) by the time policy."""
-        return _mtime(node, self.options)
-
-    def compact_time(self, mtime: int) -> int:
+    def compact_time(self, number: int) -> int:
         """Return a compact inode's time: 48-bit images count from the epoch, others have no such field."""
-        return min(max(mtime - self.epoch, 0), 0xFFFF_FFFF) if self.profile.wide else 0
-
-    def owner(self, node: Node) -> tuple[int, int]:
-        """Return (uid, gid) as forced and shifted. Raises `UsageError` where they leave 32 bits."""
-        options = self.options
-        uid = (node.uid if options.force_uid is None else options.force_uid) + options.uid_offset
-        gid = (node.gid if options.force_gid is None else options.force_gid) + options.gid_offset
-        if not (0 <= uid <= _ID_MAX and 0 <= gid <= _ID_MAX):
-            raise UsageError(f"--uid-offset/--gid-offset: owner {uid}:{gid} does not fit 32 bits")
-        return uid, gid
+        return min(max(self.times[number] - self.epoch, 0), 0xFFFF_FFFF) if self.profile.wide else 0
 
     def _is_extended(self, node: Node) -> bool:
         """Tell whether an inode needs the extended form; compact wherever the rules allow."""
         form = self.options.inode_form
-        uid, gid = self.owner(node)
-        if uid > 0xFFFF or gid > 0xFFFF or node.size > 0xFFFF_FFFF or node.nlink > 0xFFFF:
+        number = node.number
+        if max(self.uids[number], self.gids[number], node.nlink) > 0xFFFF or node.size > 0xFFFF_FFFF:
             if form == "compact":
                 raise UsageError("-Eforce-inode-compact: an owner, size or link count does not fit compact inodes")
             return True
         if form != "auto":
             return form == "extended"
-        mtime, nsec = self.mtime(node)
-        return nsec != self.nsec or not 0 <= mtime - self.epoch <= (0xFFFF_FFFF if self.profile.wide else 0)
+        if self.nanoseconds[number] != self.nsec:
+            return True
+        return not 0 <= self.times[number] - self.epoch <= (0xFFFF_FFFF if self.profile.wide else 0)
+
+
+def _owners(ids: list[int], forced: int | None, offset: int, option: str) -> array[int]:
+    """Return owners or groups as forced and shifted. Raises `UsageError` where one leaves 32 bits."""
+    if forced is not None:
+        ids = [forced] * len(ids)
+    if offset:
+        ids = [one + offset for one in ids]
+    if not 0 <= min(ids) <= max(ids) <= _ID_MAX:
+        wrong = min(ids) if min(ids) < 0 else max(ids)
+        raise UsageError(f"{option}={offset}: owner {wrong} does not fit 32 bits")
+    return array("I", ids)
 
 
 def _mtime(node: Node, options: BuildOptions) -> tuple[int, int]:
@@ -91,13 +97,12 @@ def _mtime(node: Node, options: BuildOptions) -> tuple[int, int]:
     return node.mtime, node.nsec
 
 
-def _epoch(nodes: Sequence[Node], options: BuildOptions, wide: bool) -> tuple[int, int]:
-    """Choose the (seconds, nanoseconds) that let the most inodes be compact.
+def _epoch(times: Counter[tuple[int, int]], wide: bool) -> tuple[int, int]:
+    """Choose, of all inodes' times, the (seconds, nanoseconds) that let the most inodes be compact.
 
     Classic images: the one time that most have. 48-bit images store seconds in compact inodes too,
     so what counts is the second that has the most of them within 2^32 seconds behind it.
     """
-    times = Counter(_mtime(node, options) for node in nodes)
     if not wide:
         # Where several are as common, the latest: an order that does not depend on the walk.
         (mtime, nsec), _ = max(times.items(), key=lambda item: (item[1], item[0]))

@@ -92,8 +92,6 @@ class Plan:
         inodes = self.inodes
         node = inodes.nodes[number]
         extended = bool(inodes.extended[number])
-        mtime, nsec = inodes.mtime(node)
-        uid, gid = inodes.owner(node)
         area = inodes.heads[number] - (EXTENDED_SIZE if extended else COMPACT_SIZE)
         layout, size, u = self._data(number, node)
         return InodeRecord(
@@ -106,10 +104,10 @@ class Plan:
             nb=0 if extended else node.nlink,
             u=u,
             ino=number + 1,
-            uid=uid,
-            gid=gid,
-            mtime=mtime if extended else inodes.compact_time(mtime),
-            nsec=nsec,
+            uid=inodes.uids[number],
+            gid=inodes.gids[number],
+            mtime=inodes.times[number] if extended else inodes.compact_time(number),
+            nsec=inodes.nanoseconds[number],
             nlink=node.nlink,
         )
 
