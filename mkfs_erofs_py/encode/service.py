@@ -149,6 +149,7 @@ class Service:
 
     def offer(self, path: bytes, facts: Facts, content: Reopen) -> None:
         """Add the content of a regular file that is not empty; never waits."""
+        self._end_held()
         size = facts.size
         encoding = self._policy(path, facts)
         if self._batch_bytes + size > encoding.segment:

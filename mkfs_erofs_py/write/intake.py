@@ -19,7 +19,8 @@ class Intake:
     """Where sources put files: ``tree`` takes names and facts, and contents are taken here where that helps.
 
     A source that knows its files' final order may `announce` contents that can be opened, so that they are read while
-    the tree is still being made. A source whose contents come once must `take` each before the next one comes.
+    the tree is still being made. A source whose contents come once must `take` each before the next one comes. These
+    do not go together: what is announced gets its place when the tree is known, what is taken needs a shelf before.
     """
 
     def __init__(self, service: Service, shelf: Shelf) -> None:
@@ -39,6 +40,8 @@ class Intake:
         """Read a content that comes once -> facts to put into the tree. Raises `SourceError`."""
         content = facts.content
         assert isinstance(content, Stream)
+        if self.announced:
+            raise AssertionError("contents were announced, so none can be taken as it comes")
         kept = self._shelf.expect(content.label) if facts.size else None
         if kept is not None:
             self._service.stream(path, facts, content)
