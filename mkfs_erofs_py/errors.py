@@ -6,7 +6,10 @@
     ├── UsageError      ValueError  the caller asked for something impossible            (exit 2)
     ├── SourceError     OSError     what is to be built cannot be read, or changed       (exit 1)
     ├── OutputError     OSError     what is to be written cannot be written              (exit 1)
-    ├── UnreadableError OSError     an image cannot be opened or read at all             (exit 2)
+    ├── UnreadableError OSError     an image, or a path in it, cannot be read at all     (exit 2)
+    │   ├── NotFoundError     FileNotFoundError   there is nothing of that name
+    │   ├── NotDirectoryError NotADirectoryError  a part of the way is no directory
+    │   └── LinkLoopError     OSError (ELOOP)     too many symbolic links on the way
     ├── MountError      OSError     an image cannot be mounted here                       (exit 1)
     ├── CacheFullError  MemoryError a view does not fit the page cache's budget          (exit 1)
     └── ImageError                  an image's bytes are at fault; knows path and offset (exit 1)
@@ -14,20 +17,27 @@
         ├── UnsupportedError NotImplementedError  a feature this reader does not know
         └── OutOfBoundsError EOFError             a structure points outside the image
 
-Each also inherits the built-in that fits, so ``except OSError`` keeps working for callers
-that know nothing of this package.
+Each also inherits the built-in that fits, so ``except OSError`` or ``except FileNotFoundError``
+keeps working for callers that know nothing of this package; an ``OSError`` has ``filename``,
+``strerror`` and, where the system has a number for it, ``errno``. All of them can be pickled. An
+argument that a function does not know, or of a type it cannot take, is a plain ``TypeError``.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+from typing import Self
 
 __all__ = [
     "CacheFullError",
     "CorruptError",
     "ErofsError",
     "ImageError",
+    "LinkLoopError",
     "MountError",
+    "NotDirectoryError",
+    "NotFoundError",
     "OutOfBoundsError",
     "OutputError",
     "SourceError",
@@ -38,9 +48,14 @@ __all__ = [
 ]
 
 
-def printable(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
-    """Return ``path`` as one line of text: undecodable bytes and control characters become ``\\xNN``."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+def printable(name: Path) -> str:
+    """Return a name or path as one line of text: undecodable bytes and control characters become ``\\xNN``."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else "".join(f"\\x{b:02x}" for b in c.encode()) for c in text)
 
 
@@ -59,16 +74,28 @@ class UsageError(ErofsError, ValueError):
 class _PathError(ErofsError, OSError):
     """An error about one path; prints as ``path: what is wrong``."""
 
-    def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], what: str) -> None:
+    #: The system's number for errors of this kind, where none is given.
+    usual_errno: int | None = None
+
+    def __init__(self, path: Path, what: str, number: int | None = None) -> None:
         self.path = path
         self.what = what
-        super().__init__(f"{printable(path)}: {what}")
+        super().__init__(self.usual_errno if number is None else number, what, path)
+
+    @classmethod
+    def of(cls, path: Path, error: OSError) -> Self:
+        """Return the error for what the system said when something was done with ``path``.
+
+        Where a class below this one stands for that very number, the error is of that class.
+        """
+        kind = next((one for one in cls.__subclasses__() if one.usual_errno == error.errno), cls)
+        return kind(path, error.strerror or str(error), error.errno)
 
     def __str__(self) -> str:
         return f"{printable(self.path)}: {self.what}"
 
-    def __reduce__(self) -> tuple[type, tuple[object, str]]:
-        return type(self), (self.path, self.what)  # worker processes send errors to their parents
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return type(self), (self.path, self.what, self.errno)  # worker processes send errors to their parents
 
 
 class SourceError(_PathError):
@@ -80,9 +107,27 @@ class OutputError(_PathError):
 
 
 class UnreadableError(_PathError):
-    """An image that cannot be opened or read at all: missing, no permission, an I/O error."""
+    """What cannot be read at all, an image or a path inside one: missing, no permission, an I/O error."""
 
     exit_code = 2
+
+
+class NotFoundError(UnreadableError, FileNotFoundError):
+    """There is no such image, or no such path inside an image."""
+
+    usual_errno = errno.ENOENT
+
+
+class NotDirectoryError(UnreadableError, NotADirectoryError):
+    """A path that leads through something that is no directory."""
+
+    usual_errno = errno.ENOTDIR
+
+
+class LinkLoopError(UnreadableError):
+    """A path that leads through more symbolic links than Linux follows."""
+
+    usual_errno = errno.ELOOP
 
 
 class MountError(_PathError):

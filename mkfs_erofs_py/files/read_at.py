@@ -14,7 +14,7 @@ import stat
 import threading
 from typing import Any, BinaryIO, Protocol
 
-from ..errors import OutOfBoundsError, UnreadableError, UsageError
+from ..errors import OutOfBoundsError, UnreadableError
 
 __all__ = ["Buffer", "Mapped", "Memory", "PathOrFile", "Positional", "ReadAt", "Seekable", "open_read_at"]
 
@@ -180,7 +180,7 @@ class Seekable:
 def open_read_at(source: PathOrFile) -> ReadAt:
     """Open a path, file object or bytes for reading at offsets.
 
-    Raises ``UnreadableError`` for what is missing, forbidden, a directory, a pipe; ``UsageError`` for what is
+    Raises ``UnreadableError`` for what is missing, forbidden, a directory, a pipe; ``TypeError`` for what is
     neither a path nor a file.
     """
     if isinstance(source, (memoryview, bytearray)):
@@ -189,7 +189,7 @@ def open_read_at(source: PathOrFile) -> ReadAt:
         return _open_path(source)
     if hasattr(source, "read") and hasattr(source, "seek"):
         return Seekable(source)
-    raise UsageError(f"an image is a path, a file object or a memoryview, not {type(source).__name__}")
+    raise TypeError(f"an image is a path, a file object or a memoryview, not {type(source).__name__}")
 
 
 def _open_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> ReadAt:
@@ -197,7 +197,7 @@ def _open_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Rea
         # O_NONBLOCK: a fifo that nobody writes to must not hang us before we can refuse it.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise UnreadableError(path, error.strerror or str(error)) from error
+        raise UnreadableError.of(path, error) from error
     except ValueError as error:
         raise UnreadableError(path, str(error)) from error
     keep = False

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from ..errors import CorruptError, ImageError, UnreadableError, UnsupportedError, UsageError
+from ..errors import (
+    CorruptError,
+    ImageError,
+    LinkLoopError,
+    NotDirectoryError,
+    NotFoundError,
+    UnsupportedError,
+    UsageError,
+)
 from ..files.read_at import Buffer, PathOrFile, ReadAt, open_read_at
 from ..ondisk.constants import FileType, Incompat
 from ..ondisk.device import DeviceSlot
@@ -156,8 +164,8 @@ class Image:
         """Return the inode at ``path``, which starts at the root with or without a slash.
 
         Symbolic links on the way are followed inside the image (``..`` never leaves it); one at the end only if
-        ``follow``. Raises ``UnreadableError`` where there is no such file, where a part of the way is no directory,
-        and after 40 links.
+        ``follow``. Raises ``NotFoundError`` where there is no such file, ``NotDirectoryError`` where a part of the way
+        is no directory, ``LinkLoopError`` after 40 links.
         """
         whole = os.fsencode(path)
         todo = [part for part in reversed(whole.split(b"/")) if part]
@@ -166,7 +174,7 @@ class Image:
         while todo:
             name = todo.pop()
             if not above[-1].is_dir:
-                raise UnreadableError(whole, "not a directory")
+                raise NotDirectoryError(whole, "not a directory")
             if name == b".":
                 continue
             if name == b"..":
@@ -175,12 +183,12 @@ class Image:
                 continue
             entry = self._directories.find(above[-1], name)
             if entry is None:
-                raise UnreadableError(whole, "no such file in the image")
+                raise NotFoundError(whole, "no such file in the image")
             found = self.inode(entry.nid)
             if found.is_symlink and (todo or follow):
                 links += 1
                 if links > _MAX_LINKS:
-                    raise UnreadableError(whole, "too many symbolic links")
+                    raise LinkLoopError(whole, "too many symbolic links")
                 link = self.readlink(found)
                 if link.startswith(b"/"):
                     del above[1:]
