@@ -1,4 +1,4 @@
-"""Build, read and share EROFS images whose files carry content fingerprints.
+"""Build, read, verify, extract, compare and share EROFS images whose files carry content fingerprints.
 
 Build
     >>> from mkfs_erofs_py import build_image
@@ -12,14 +12,34 @@ Read
     ...         print(path, inode.size, image.fingerprint(inode) if inode.size else None)
     ...     text = image.read("/etc/os-release")
 
+Verify
+    >>> from mkfs_erofs_py import verify_image
+    >>> report = verify_image("root.erofs", tree="rootfs/")                                # doctest: +SKIP
+    >>> report.sound, report.proven, report.findings                                       # doctest: +SKIP
+
+Extract
+    >>> from mkfs_erofs_py import extract_image, write_tar
+    >>> extract_image("root.erofs", "out/", paths=["/etc"]).left_out                       # doctest: +SKIP
+    >>> with open("root.tar", "wb") as file:                                               # doctest: +SKIP
+    ...     write_tar("root.erofs", file)
+
+Compare
+    >>> from mkfs_erofs_py import diff_images
+    >>> for difference in diff_images("old.erofs", "new.erofs", ignore=["time"]):          # doctest: +SKIP
+    ...     print(difference.mark, difference.path, difference.changes)
+
 Share
-    >>> from mkfs_erofs_py import PageCache, Vfs
+    >>> from mkfs_erofs_py import PageCache, Vfs, measure, predict
+    >>> predict(["a.erofs", "b.erofs"]).total.saved_bytes                                  # doctest: +SKIP
+    >>> measure(["a.erofs", "b.erofs"]).total.saved_bytes                                  # doctest: +SKIP
     >>> with Vfs(PageCache(budget=256 << 20)) as vfs:                                      # doctest: +SKIP
     ...     images = [vfs.mount(Image.open(path), path) for path in ("a.erofs", "b.erofs")]
     ...     for image in images:  # the second reads the pages that the first has filled
     ...         print(len(image.open(image.lookup(b"/usr/bin/env")).read(0, 1 << 20)))
     ...     print(vfs.cache.counters())
 
+Functions that read images take a path, a binary file or an open `Image`. What may take long calls
+``progress(stage, done, total)``. Results are frozen values; ``as_dict()`` makes one ready for JSON.
 Every error raised on purpose is an `ErofsError`; `mkfs_erofs_py.errors` draws the tree.
 """
 
@@ -31,12 +51,16 @@ TYPE_CHECKING = False  # the name that type checkers know, without the time that
 if TYPE_CHECKING:
     from typing import Any
 
+    from .check import Change, Difference, Finding, VerifyReport, diff_images, verify_image
     from .errors import (
         CacheFullError,
         CorruptError,
         ErofsError,
         ImageError,
+        LinkLoopError,
         MountError,
+        NotDirectoryError,
+        NotFoundError,
         OutOfBoundsError,
         OutputError,
         SourceError,
@@ -44,58 +68,90 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
+    from .extract import Extracted, extract_image, write_tar
     from .pagecache import Advice, CachedFile, Counters, PageCache
     from .read import Image, Inode
-    from .sharing import measure, predict, profile_image
+    from .sharing import Answer, Profile, Range, Saving, TopFile, measure, predict, profile_image
     from .vfs import Vfs
     from .write import BuildOptions, BuildSummary, TimePolicy, build_image
 
 __all__ = [
     "Advice",
+    "Answer",
     "BuildOptions",
     "BuildSummary",
     "CacheFullError",
     "CachedFile",
+    "Change",
     "CorruptError",
     "Counters",
+    "Difference",
     "ErofsError",
+    "Extracted",
+    "Finding",
     "Image",
     "ImageError",
     "Inode",
+    "LinkLoopError",
     "MountError",
+    "NotDirectoryError",
+    "NotFoundError",
     "OutOfBoundsError",
     "OutputError",
     "PageCache",
+    "Profile",
+    "Range",
+    "Saving",
     "SourceError",
     "TimePolicy",
+    "TopFile",
     "UnreadableError",
     "UnsupportedError",
     "UsageError",
+    "VerifyReport",
     "Vfs",
     "build_image",
+    "diff_images",
+    "extract_image",
     "measure",
     "predict",
     "profile_image",
+    "verify_image",
+    "write_tar",
 ]
 
 __version__ = "0.1.0"
 
 #: Where each name comes from. Loaded on use: a listing should not pay for the builder.
 _HOMES = {
-    "BuildOptions": "write",
-    "BuildSummary": "write",
-    "TimePolicy": "write",
-    "build_image": "write",
-    "Image": "read",
-    "Inode": "read",
-    "Vfs": "vfs",
-    "measure": "sharing",
-    "predict": "sharing",
-    "profile_image": "sharing",
+    "Change": "check",
+    "Difference": "check",
+    "Finding": "check",
+    "VerifyReport": "check",
+    "diff_images": "check",
+    "verify_image": "check",
+    "Extracted": "extract",
+    "extract_image": "extract",
+    "write_tar": "extract",
     "Advice": "pagecache",
     "CachedFile": "pagecache",
     "Counters": "pagecache",
     "PageCache": "pagecache",
+    "Image": "read",
+    "Inode": "read",
+    "Answer": "sharing",
+    "Profile": "sharing",
+    "Range": "sharing",
+    "Saving": "sharing",
+    "TopFile": "sharing",
+    "measure": "sharing",
+    "predict": "sharing",
+    "profile_image": "sharing",
+    "Vfs": "vfs",
+    "BuildOptions": "write",
+    "BuildSummary": "write",
+    "TimePolicy": "write",
+    "build_image": "write",
 }
 
 

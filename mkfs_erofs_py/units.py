@@ -1,28 +1,101 @@
-"""Sizes, times, names and paths as people read and write them."""
+"""Sizes, times, UUIDs, names and paths as people read and write them: one parser and one printer each."""
 
 from __future__ import annotations
 
 import os
+import re
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from .errors import printable
+from .errors import UsageError, printable
 
-__all__ = ["absolute", "shown", "text"]
+__all__ = [
+    "absolute",
+    "distinct",
+    "exact_time",
+    "format_size",
+    "format_time",
+    "parse_size",
+    "parse_time",
+    "parse_uuid",
+    "text",
+]
+
+_SIZE = re.compile(r"(0x[0-9a-f]{1,16}|[0-9]{1,20})([kmg]?)(?:i?b)?", re.IGNORECASE)
+_SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30}
+_TIME = re.compile(r"[0-9]{1,20}")
 
 
-def shown(name: bytes) -> str:
-    """Return a name as one line of text for people: what does not print becomes ``\\xNN``."""
+def parse_size(written: str) -> int:
+    """Read a number of bytes: decimal or ``0x…``, with ``k``, ``m`` or ``g`` (or ``KiB``, ``MB``) for powers of 1024.
+
+    Raises `UsageError`.
+    """
+    found = _SIZE.fullmatch(written)
+    if found is None:
+        raise UsageError(f"{written[:40]!r} is not a size: write bytes, with k, m or g behind the number at will")
+    return int(found[1], 0 if found[1][:2] in ("0x", "0X") else 10) << _SHIFTS[found[2].lower()]
+
+
+def format_size(size: int) -> str:
+    """Return a number of bytes with a unit of 1024s: ``5 B``, ``1.5 KiB``, up to TiB."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def parse_time(written: str) -> int:
+    """Read a time in whole seconds since 1970. Raises `UsageError`."""
+    if not _TIME.fullmatch(written):
+        raise UsageError(f"{written[:40]}: not a time in seconds")
+    return int(written)
+
+
+def format_time(seconds: int) -> str:
+    """Return a time as a date and minutes in UTC; ``@seconds`` where no calendar reaches."""
     try:
-        found = name.decode()
-    except UnicodeDecodeError:
-        return printable(name)
-    return found if found.isprintable() else printable(name)
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError, OSError):
+        return f"@{seconds}"
+
+
+def exact_time(nanoseconds: int) -> str:
+    """Return a time as seconds since 1970 with nine digits behind the point; before 1970 it is negative as a whole."""
+    sign, value = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
+    return f"{sign}{value // 10**9}.{value % 10**9:09}"
+
+
+def parse_uuid(written: str) -> uuid.UUID:
+    """Read a UUID; ``clear`` is one of zeros, ``random`` a new one. Raises `UsageError`."""
+    if written in ("clear", "random"):
+        return uuid.UUID(int=0) if written == "clear" else uuid.uuid4()
+    try:
+        return uuid.UUID(written)
+    except ValueError:
+        raise UsageError(f"{written[:80]!r} is not a UUID") from None
 
 
 def text(name: bytes) -> str:
-    """Return a name for JSON: UTF-8, other bytes as lone surrogates (``os.fsencode`` gives the bytes back)."""
+    """Return a name for JSON: UTF-8, other bytes as lone surrogates (``os.fsencode`` gives the bytes back).
+
+    For people a name is shown by `mkfs_erofs_py.errors.printable`.
+    """
     return name.decode("utf-8", "surrogateescape")
 
 
 def absolute(path: str | bytes) -> bytes:
     """Return a path inside an image in the form in which `Image.walk` gives paths."""
     return b"/" + os.fsencode(path).strip(b"/")
+
+
+def distinct(paths: Sequence[str]) -> list[str]:
+    """Return a name for each image that can be shown: its path, numbered where it was given before."""
+    names = []
+    for at, path in enumerate(paths):
+        number = paths[: at + 1].count(path)
+        names.append(printable(path) + (f" ({number})" if number > 1 else ""))
+    return names

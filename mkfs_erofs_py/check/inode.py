@@ -7,7 +7,8 @@ inodes in several processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ..errors import CorruptError, ImageError, printable
 from ..files.read_at import Buffer
@@ -16,6 +17,7 @@ from ..ondisk.constants import Layout
 from ..read.image import Image
 from ..read.inode import Inode
 from ..read.whole import filled
+from ..units import text
 
 __all__ = ["Checked", "Finding", "check"]
 
@@ -25,7 +27,10 @@ class Finding:
     """One thing that is not as it should be.
 
     ``kind``: ``corrupt`` (structure or data), ``differs`` (what was ``expected`` is not what was ``found``) or
-    ``unproven`` (a non-empty file without a fingerprint: a note, no fault). ``offset`` is a place in the image.
+    ``unproven`` (a non-empty file without a fingerprint: a note, no fault). ``path`` is absolute inside the image, or
+    empty where the image as a whole is at fault; ``what`` says in words what is wrong. ``expected`` and ``found`` are
+    text, ``None`` where there is nothing to compare. ``offset`` is the byte of the image where the structure at fault
+    lies, ``None`` where there is none.
     """
 
     kind: str
@@ -39,6 +44,10 @@ class Finding:
     def of(cls, path: bytes, error: ImageError) -> Finding:
         """Return the finding for an error that reading ``path`` raised."""
         return cls("corrupt", path, error.what, offset=error.offset)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all fields, ready for JSON."""
+        return asdict(self) | {"path": text(self.path)}
 
 
 @dataclass(slots=True)

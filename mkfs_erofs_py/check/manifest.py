@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..errors import OutputError, SourceError
 from ..units import absolute
 
-__all__ = ["read_manifest", "write_manifest"]
+__all__ = ["Digests", "format_manifest", "read_manifest", "write_manifest"]
+
+#: What is expected of each path inside an image: an algorithm's name, and the digest in hex.
+Digests = Mapping[bytes, tuple[str, str]]
 
 _LINE = re.compile(rb"(\\?)(?:(blake3|sha256):)?([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)
 _ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
 
 
-def read_manifest(path: str) -> dict[bytes, tuple[str, str]]:
-    """Return the digest expected of each path: (algorithm, hex). Raises ``SourceError``, naming the line at fault."""
+def read_manifest(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> dict[bytes, tuple[str, str]]:
+    """Read the manifest at ``path`` -> path inside the image to (algorithm, digest in hex).
+
+    Raises ``SourceError``, naming the line at fault.
+    """
     try:
         with open(path, "rb") as file:
             lines = file.read().split(b"\n")
     except OSError as error:
-        raise SourceError(path, error.strerror or str(error)) from error
+        raise SourceError.of(path, error) from error
     # A bare digest is SHA-256, unless the file's name says that b3sum wrote it.
-    bare = "blake3" if re.search(r"b(lake)?3", os.path.basename(path)) else "sha256"
+    bare = "blake3" if re.search(rb"b(lake)?3", os.path.basename(os.fsencode(path))) else "sha256"
     found = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith(b"#"):
@@ -43,17 +49,26 @@ def read_manifest(path: str) -> dict[bytes, tuple[str, str]]:
     return found
 
 
-def write_manifest(path: str, digests: Iterable[tuple[bytes, str, str]]) -> None:
-    """Write (path, algorithm, hex) rows, sorted by path. Raises ``OutputError``."""
+def format_manifest(digests: Iterable[tuple[bytes, str, str]], algorithm: str) -> bytes:
+    """Return the lines for (path, algorithm, hex) rows: those of one algorithm, each once, in order of paths."""
     out = bytearray()
-    for name, algorithm, digest in sorted(digests):
+    for name, _, digest in sorted({row for row in digests if row[1] == algorithm}):
         mark = b""
         if b"\n" in name or b"\\" in name or b"\r" in name:
             mark = b"\\"
             name = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
         out += mark + algorithm.encode() + b":" + digest.encode() + b"  " + name + b"\n"
+    return bytes(out)
+
+
+def write_manifest(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    digests: Iterable[tuple[bytes, str, str]],
+    algorithm: str,
+) -> None:
+    """Write `format_manifest` to a file: of `VerifyReport.digests`, those by ``algorithm``. Raises ``OutputError``."""
     try:
-        with open(path, "wb") if path != "-" else os.fdopen(os.dup(1), "wb") as file:
-            file.write(out)
+        with open(path, "wb") as file:
+            file.write(format_manifest(digests, algorithm))
     except OSError as error:
-        raise OutputError(path, error.strerror or str(error)) from error
+        raise OutputError.of(path, error) from error

@@ -6,11 +6,10 @@ import os
 import stat
 from collections.abc import Iterator
 
-from ..errors import SourceError
+from ..errors import SourceError, printable
 from ..files.read_at import Buffer
 from ..ondisk.constants import FINGERPRINT_NAME
 from ..read import Image, Inode
-from ..units import shown
 from .inode import Finding
 
 __all__ = ["SourceFile", "compare_metadata", "paths_below"]
@@ -27,7 +26,7 @@ class SourceFile:
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            raise SourceError(path, error.strerror or str(error)) from error
+            raise SourceError.of(path, error) from error
         self._pos = 0
         self.differs_at: int | None = None
 
@@ -37,7 +36,7 @@ class SourceFile:
             try:
                 there = os.pread(self._fd, len(data), self._pos)
             except OSError as error:
-                raise SourceError(self._path, error.strerror or str(error)) from error
+                raise SourceError.of(self._path, error) from error
             if there != data:
                 same = next((i for i, (a, b) in enumerate(zip(there, data, strict=False)) if a != b), len(there))
                 self.differs_at = self._pos + same
@@ -55,7 +54,7 @@ def compare_metadata(image: Image, path: bytes, inode: Inode, source: bytes) -> 
     except FileNotFoundError:
         return [Finding("differs", path, "is not in the tree")]
     except OSError as error:
-        raise SourceError(source, error.strerror or str(error)) from error
+        raise SourceError.of(source, error) from error
     pairs: list[tuple[str, object, object]] = [
         ("mode", stat.filemode(st.st_mode), stat.filemode(inode.mode)),
         ("owner", f"{st.st_uid}:{st.st_gid}", f"{inode.uid}:{inode.gid}"),
@@ -66,7 +65,7 @@ def compare_metadata(image: Image, path: bytes, inode: Inode, source: bytes) -> 
     if inode.is_device:
         pairs.append(("device", (os.major(st.st_rdev), os.minor(st.st_rdev)), inode.rdev))
     if inode.is_symlink and stat.S_ISLNK(st.st_mode):
-        pairs.append(("target", shown(os.readlink(source)), shown(image.readlink(inode))))
+        pairs.append(("target", printable(os.readlink(source)), printable(image.readlink(inode))))
     pairs += _xattr_pairs(image, inode, source)
     return [
         Finding("differs", path, f"{what} is not that of the tree", str(want), str(got))
@@ -87,7 +86,7 @@ def _xattr_pairs(image: Image, inode: Inode, source: bytes) -> Iterator[tuple[st
     hidden = (b"trusted.", b"security.") if os.geteuid() else ()
     for name in sorted((want.keys() | got.keys()) - _ADDED):
         if name in want or not name.startswith(hidden or (b"\0",)):
-            yield f"attribute {shown(name)}", _hex(want.get(name)), _hex(got.get(name))
+            yield f"attribute {printable(name)}", _hex(want.get(name)), _hex(got.get(name))
 
 
 def _hex(value: bytes | None) -> str:
@@ -107,4 +106,4 @@ def paths_below(top: bytes) -> Iterator[bytes]:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(path + b"/")
         except OSError as error:
-            raise SourceError(top + folder, error.strerror or str(error)) from error
+            raise SourceError.of(top + folder, error) from error

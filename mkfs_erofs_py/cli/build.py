@@ -13,8 +13,12 @@ import click
 
 from ..errors import UsageError, printable
 from ..fingerprint import ALGORITHMS
-from ..write import BuildOptions, BuildSummary, TimePolicy, build_image
+from ..units import format_size, parse_time
+from ..write import BuildOptions, BuildSummary, build_image
+from ..write.owners import owners
+from ..write.times import times
 from .progress import Progress
+from .types import SIZE, UUID
 
 #: Options of ``mkfs.erofs`` 1.9 that are not done yet: refused by name, since to ignore them would give
 #: another image than was asked for.
@@ -69,34 +73,6 @@ def _later(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-class _Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on
-    """A number of bytes: decimal, 0x… or with k, m, g behind it."""
-
-    name = "bytes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        text = str(value).lower()
-        shift = {"k": 10, "m": 20, "g": 30}.get(text[-1:], 0)
-        try:
-            return int(text[:-1] if shift else text, 0) << shift
-        except ValueError:
-            self.fail(f"{value!r} is not a size", param, ctx)
-
-
-class _Uuid(click.ParamType):  # type: ignore[type-arg]
-    name = "uuid"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> uuid.UUID:
-        if value in ("clear", "random"):
-            return uuid.UUID(int=0) if value == "clear" else uuid.uuid4()
-        try:
-            return uuid.UUID(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a UUID", param, ctx)
-
-
 def _extended(words: tuple[str, ...]) -> dict[str, Any]:
     """Read all ``-E`` values -> changes to the options; ``^`` in front of a feature turns it off."""
     features: dict[str, tuple[str, Any, Any]] = {
@@ -129,32 +105,21 @@ def _extended(words: tuple[str, ...]) -> dict[str, Any]:
     return changes
 
 
-def _times(stamp: int | None, all_time: bool | None, ignore_mtime: bool) -> dict[str, Any]:
-    """Combine ``-T``, its companions and SOURCE_DATE_EPOCH as ``mkfs.erofs`` does: the latter wins, and clamps."""
-    policy = TimePolicy.KEEP if stamp is None or all_time is False else TimePolicy.FIX
+def _source_date_epoch() -> int | None:
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch:
-        if not epoch.isascii() or not epoch.isdigit():
-            raise UsageError(f"SOURCE_DATE_EPOCH={epoch}: not a time in seconds")
-        policy, stamp = TimePolicy.CLAMP, int(epoch)
-    if ignore_mtime:
-        if stamp is None:
-            raise UsageError("--ignore-mtime: needs a time to use instead; give -T or SOURCE_DATE_EPOCH")
-        policy = TimePolicy.FIX
-    return {"timestamp": stamp, "time_policy": policy}
+    try:
+        return parse_time(epoch) if epoch else None
+    except UsageError as error:
+        raise UsageError(f"SOURCE_DATE_EPOCH={error}") from None
 
 
-def _force_owner(ctx: click.Context, param: click.Parameter, value: int | bool | None) -> None:
-    """Note who is to own all files; of --all-root, --force-uid and --force-gid, the last word counts."""
-    forced = ctx.meta.setdefault(_FORCED, {})
-    if param.name == "all_root":
-        if value:
-            forced.update(force_uid=0, force_gid=0)
-    elif value is not None:
-        forced[param.name] = value
+def _owner_word(ctx: click.Context, param: click.Parameter, value: int | bool | None) -> None:
+    """Note an option about who owns all files, in the order of the command line: the last word counts."""
+    if value is not None and value is not False:
+        ctx.meta.setdefault(_OWNERS, []).append((param.opts[0].removeprefix("--"), int(value)))
 
 
-_FORCED = f"{__name__}.forced"
+_OWNERS = f"{__name__}.owners"
 
 
 class _Command(click.Command):
@@ -186,11 +151,11 @@ class _Command(click.Command):
 @click.option(
     "-C",
     "pcluster",
-    type=_Size(),
+    type=SIZE,
     help="Largest physical cluster; in the 48-bit layout, what a compressed piece holds.  "
     "[default: a block; 64k in the 48-bit layout]",
 )
-@click.option("-b", "block_size", type=_Size(), default=4096, show_default=True, help="Block size, 512 to 65536.")
+@click.option("-b", "block_size", type=SIZE, default=4096, show_default=True, help="Block size, 512 to 65536.")
 @click.option(
     "-E",
     "extended",
@@ -233,22 +198,22 @@ class _Command(click.Command):
 @click.option("--all-time/--mkfs-time", "all_time", default=None, help="What -T applies to: all files, or no file.")
 @click.option("--ignore-mtime", is_flag=True, help="Give all files the time of -T or SOURCE_DATE_EPOCH.")
 @click.option("--preserve-mtime", is_flag=True, expose_value=False, help="Keep each file's time (what is done anyway).")
-@click.option("-U", "identity", type=_Uuid(), help="UUID, clear or random.  [default: follows from the content]")
+@click.option("-U", "identity", type=UUID, help="UUID, clear or random.  [default: follows from the content]")
 @click.option("-L", "label", default="", help="Volume label, at most 15 bytes.")
 @click.option(
-    "--all-root", is_flag=True, callback=_force_owner, expose_value=False, help="Make all files owned by root."
+    "--all-root", is_flag=True, callback=_owner_word, expose_value=False, help="Make all files owned by root."
 )
 @click.option(
     "--force-uid",
     type=click.IntRange(0, 0xFFFFFFFF),
-    callback=_force_owner,
+    callback=_owner_word,
     expose_value=False,
     help="Owner of all files.",
 )
 @click.option(
     "--force-gid",
     type=click.IntRange(0, 0xFFFFFFFF),
-    callback=_force_owner,
+    callback=_owner_word,
     expose_value=False,
     help="Group of all files.",
 )
@@ -288,8 +253,11 @@ def command(
     """
     if len(sources) > 1:
         raise UsageError("several sources: not supported yet")
-    changes = {**rest, **_extended(extended), **_times(timestamp, all_time, ignore_mtime)}
-    changes.update(click.get_current_context().meta[_FORCED])
+    changes = {**rest, **_extended(extended)}
+    changes["timestamp"], changes["time_policy"] = times(
+        timestamp, all_time=all_time, ignore_mtime=ignore_mtime, source_date_epoch=_source_date_epoch()
+    )
+    changes["force_uid"], changes["force_gid"] = owners(click.get_current_context().meta.get(_OWNERS, ()))
     if fingerprint_name is not None:
         changes["fingerprint_name"] = os.fsencode(fingerprint_name)
     options = BuildOptions(
@@ -316,20 +284,11 @@ def _text(summary: BuildSummary) -> str:
     sharing = f", page cache shared by Linux {summary.sharing_kernel} and newer" if summary.sharing_kernel else ""
     lines = [
         f"{printable(summary.image)}: {summary.inodes} inodes ({counts}){links}",
-        f"  content   {_human(summary.bytes_in)} -> image {_human(summary.bytes_out)} ({summary.ratio:.1%})",
-        f"  duplicate {summary.duplicates} files, {_human(summary.duplicate_bytes)} stored once",
+        f"  content   {format_size(summary.bytes_in)} -> image {format_size(summary.bytes_out)} ({summary.ratio:.1%})",
+        f"  duplicate {summary.duplicates} files, {format_size(summary.duplicate_bytes)} stored once",
         f"  digests   {summary.fingerprints} {summary.fingerprint}{sharing}",
         f"  mounts on Linux {summary.kernel} and newer",
         f"  uuid      {summary.uuid}",
         f"  took      {summary.seconds:.2f} s",
     ]
     return "\n".join(lines)
-
-
-def _human(size: int) -> str:
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"

@@ -7,8 +7,9 @@ import sys
 import click
 
 from ..errors import UnreadableError
+from ..read import Image
 from ..read.whole import filled
-from .reading import device_option, image_argument, open_image
+from .reading import device_option, image_argument
 
 __all__ = ["command"]
 
@@ -19,7 +20,7 @@ __all__ = ["command"]
 @click.argument("paths", nargs=-1, required=True)
 def command(image: str, paths: tuple[str, ...], devices: tuple[str, ...]) -> None:
     """Write the regular files at PATHS inside IMAGE to standard output, one after the other."""
-    with open_image(image, devices) as opened:
+    with Image.open(image, devices=devices) as opened:
         for path in paths:
             inode = opened.lookup(path)
             if not inode.is_file:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import os
 
 import click
 
-from ..errors import UnreadableError, UsageError
-from ..read import Image
-from ..sharing import Answer, Profile, predict, profile_image
-from ..sharing.index import Index
-from ..sharing.report import as_json, distinct, export, matrix_table, table, top_table
+from ..errors import UsageError
+from ..sharing import compare_with_index, predict
+from ..sharing.report import as_json, export, matrix_table, table, top_table
+from .progress import Progress
 
 __all__ = ["command"]
 
@@ -35,9 +32,13 @@ def command(images: tuple[str, ...], json_: bool, top: int, exports: tuple[str, 
     IMAGE compares all of them.
     """
     gc.disable()  # too short a run for it to pay; it would cost a tenth of the time
-    if top < 0:
-        raise UsageError(f"--top {top}: a number of files, 0 or more")
-    answer = _from_index(index, images, top) if index is not None else _from_images(images, top)
+    with Progress(quiet=json_, unit=" images") as bar:
+        if index is not None:
+            answer = compare_with_index(index, images, top=top, progress=bar)
+        elif images:
+            answer = predict(images, top=top, progress=bar)
+        else:
+            raise UsageError("dedup compares images: name at least one")
     for path in exports:
         export(answer, path)
     if json_:
@@ -46,24 +47,3 @@ def command(images: tuple[str, ...], json_: bool, top: int, exports: tuple[str, 
     for warning in answer.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo("\n\n".join(part for part in (table(answer), matrix_table(answer), top_table(answer)) if part))
-
-
-def _profile(path: str, name: str) -> Profile:
-    with Image.open(path) as image:
-        return profile_image(image, name)
-
-
-def _from_images(paths: tuple[str, ...], top: int) -> Answer:
-    if not paths:
-        raise UsageError("dedup compares images: name at least one")
-    return predict([_profile(*named) for named in zip(paths, distinct(paths), strict=True)], top=top)
-
-
-def _from_index(index: str, paths: tuple[str, ...], top: int) -> Answer:
-    if not paths and not os.path.exists(index):
-        raise UnreadableError(index, "no such index: name images to begin one")
-    with contextlib.closing(Index(index)) as known:
-        for path in paths:
-            if not known.knows(path):
-                known.add(path, _profile(path, path))
-        return known.answer(paths or known.images(), top=top)

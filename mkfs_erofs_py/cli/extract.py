@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from dataclasses import asdict
 
 import click
 
 from ..errors import OutputError
-from ..extract.folder import Extracted, extract_tree
-from ..extract.tar import write_tar
-from ..units import absolute
-from ..workers.team import available_cores
+from ..extract import Extracted, extract_image, write_tar
 from .progress import Progress
-from .reading import device_option, image_argument, json_option, open_image
+from .reading import device_option, image_argument, json_option
 
 __all__ = ["command"]
-
-#: Images below this size are extracted by one process.
-_SMALL = 2 << 20
 
 
 @click.command("extract")
@@ -48,27 +40,30 @@ def command(
     left out is said.
     """
     began = time.monotonic()
-    with open_image(image, devices) as opened:
-        tops = [absolute(path) for path in paths] or [b"/"]
-        if folder == "-":
-            if sys.stdout.isatty():
-                raise OutputError(folder, "a tar stream does not go to a terminal")
-            done = write_tar(opened, tops, sys.stdout.buffer)
-        else:
-            count = workers or (1 if opened.size < _SMALL else available_cores())
-            expected = opened.superblock.inodes
-            with Progress(quiet=quiet or as_json, unit=" inodes") as bar:
-                done = extract_tree(
-                    opened, tops, os.fsencode(folder), count, lambda n: bar(image, min(n, expected), expected)
-                )
-    _report(done, time.monotonic() - began, quiet, as_json, to_stdout=folder == "-")
-
-
-def _report(done: Extracted, seconds: float, quiet: bool, as_json: bool, *, to_stdout: bool) -> None:
-    if as_json and not to_stdout:
-        sys.stdout.write(json.dumps(asdict(done) | {"seconds": round(seconds, 3)}) + "\n")
+    if folder == "-":
+        if sys.stdout.isatty():
+            raise OutputError(folder, "a tar stream does not go to a terminal")
+        done = write_tar(image, sys.stdout.buffer, paths=paths, devices=devices)
+        _say_left_out(done)
         return
-    for what, count in sorted(done.left_out.items()):
-        click.echo(f"left out: {what} ({count})", err=True)
-    if not quiet and not to_stdout:
+    with Progress(quiet=quiet or as_json, unit=" inodes") as bar:
+        done = extract_image(
+            image,
+            folder,
+            paths=paths,
+            devices=devices,
+            workers=workers or 0,
+            progress=bar.under(image),
+        )
+    seconds = time.monotonic() - began
+    if as_json:
+        sys.stdout.write(json.dumps(done.as_dict() | {"seconds": round(seconds, 3)}) + "\n")
+        return
+    _say_left_out(done)
+    if not quiet:
         click.echo(f"{done.inodes} inodes, {done.files} files, {done.size} bytes, {seconds:.2f} s")
+
+
+def _say_left_out(done: Extracted) -> None:
+    for what, count in done.left_out.items():
+        click.echo(f"left out: {what} ({count})", err=True)

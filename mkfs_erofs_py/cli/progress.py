@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from ..progress import Progress as Callback
+
 __all__ = ["Progress"]
 
 _INTERVAL = 0.1
@@ -43,6 +45,10 @@ class Progress:
             self._close()
             self._open(stage, total)
         self._bar.update(done - self._bar.n)
+
+    def under(self, name: str) -> Callback:
+        """Return a function that takes reports and shows them all as one stage called ``name``."""
+        return lambda _, done, total: self(name, done, total)
 
     def _open(self, stage: str, total: int | None) -> None:
         # Only a terminal should pay for loading it.

@@ -1,29 +1,14 @@
-"""What the commands that read images have in common: arguments, names as text, JSON."""
+"""What the commands that read images have in common: arguments, and JSON as it comes."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from collections.abc import Iterable
 
 import click
 
-from ..read import Image, Inode
-from ..units import text
-
-__all__ = [
-    "describe_inode",
-    "device_option",
-    "image_argument",
-    "json_option",
-    "open_image",
-    "print_json",
-    "when",
-]
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+__all__ = ["device_option", "image_argument", "json_option", "print_json", "print_rows"]
 
 image_argument = click.argument("image", type=click.Path())
 device_option = click.option(
@@ -32,39 +17,12 @@ device_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def open_image(image: str, devices: Sequence[str]) -> Image:
-    """Open an image with its extra devices. Raises what `Image.open` does."""
-    return Image.open(image, devices=devices)
+def print_json(facts: object) -> None:
+    """Print a JSON value."""
+    sys.stdout.write(json.dumps(facts, indent=1) + "\n")
 
 
-def when(inode: Inode) -> str:
-    """Return the time of modification as text, in UTC; seconds since 1970 where no calendar reaches."""
-    try:
-        return datetime.fromtimestamp(inode.mtime, UTC).strftime("%Y-%m-%d %H:%M")
-    except (OverflowError, ValueError, OSError):
-        return f"@{inode.mtime}"
-
-
-def describe_inode(path: bytes, inode: Inode) -> dict[str, Any]:
-    """Return the facts of an inode's own fields, for JSON."""
-    found: dict[str, Any] = {
-        "path": text(path),
-        "type": inode.type.name.lower(),
-        "mode": f"{inode.mode & 0o7777:04o}",
-        "nlink": inode.nlink,
-        "uid": inode.uid,
-        "gid": inode.gid,
-        "size": inode.size,
-        "mtime": inode.mtime,
-        "mtime_nsec": inode.nsec,
-        "nid": inode.nid,
-    }
-    if inode.is_device:
-        found["rdev"] = list(inode.rdev)
-    return found
-
-
-def print_json(rows: Iterable[object]) -> None:
+def print_rows(rows: Iterable[object]) -> None:
     """Print a JSON array, one row a line, as the rows come."""
     write = sys.stdout.write
     first = True

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 
 import click
 
-from ..errors import SourceError, UsageError
-from ..read import Image
-from ..sharing import Range, measure, parse_ranges
-from ..sharing.report import as_json, chart, distinct, table
+from ..errors import UsageError
+from ..sharing import measure, read_ranges
+from ..sharing.report import as_json, chart, table
+from .progress import Progress
 
 __all__ = ["command"]
 
@@ -29,12 +28,8 @@ def command(images: tuple[str, ...], files: str | None, strict: bool, json_: boo
     gc.disable()  # too short a run for it to pay; it would cost a tenth of the time
     if not images:
         raise UsageError("share compares images: name at least one")
-    ranges = None if files is None else _read_list(files)
-    with contextlib.ExitStack() as stack:
-        opened = [
-            (name, stack.enter_context(Image.open(path))) for path, name in zip(images, distinct(images), strict=True)
-        ]
-        answer = measure(opened, ranges, strict=strict)
+    with Progress(quiet=json_) as bar:
+        answer = measure(images, None if files is None else read_ranges(files), strict=strict, progress=bar)
     if plot is not None:
         chart(answer, plot)
     if json_:
@@ -43,11 +38,3 @@ def command(images: tuple[str, ...], files: str | None, strict: bool, json_: boo
     for warning in answer.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(table(answer))
-
-
-def _read_list(path: str) -> list[Range]:
-    try:
-        with open(path, "rb") as lines:
-            return parse_ranges(lines)
-    except OSError as error:
-        raise SourceError(path, error.strerror or str(error)) from error

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 import click
 
-from ..errors import MountError, UsageError
-from ..mount.points import ours_below
+from ..errors import UsageError
+from ..mount.unmount import unmount
 
 __all__ = ["command"]
 
@@ -23,19 +20,4 @@ def command(points: tuple[str, ...]) -> None:
     if not points:
         raise UsageError("name the folders to unmount")
     for point in points:
-        mounted = ours_below(os.path.realpath(point))
-        if not mounted:
-            raise MountError(point, "nothing that mount made is mounted there")
-        for where, kind in reversed(mounted):
-            _unmount(where, kind)
-
-
-def _unmount(where: str, kind: str) -> None:
-    argv = ["fusermount3", "-u", where] if kind.startswith("fuse") and os.geteuid() else ["umount", where]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, errors="replace")
-    except FileNotFoundError:
-        raise MountError(where, f"cannot be unmounted: there is no {argv[0]}") from None
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix(f"{argv[0]}: ")
-        raise MountError(where, f"cannot be unmounted: {reason.removeprefix(f'{where}: ')}")
+        unmount(point)

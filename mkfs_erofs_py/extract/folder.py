@@ -14,16 +14,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from ..errors import OutputError
-from ..read import Image, Inode
-from ..workers.team import run
+from ..files.read_at import PathOrFile
+from ..progress import Progress, silent
+from ..read import Image, ImageSource, Inode, opened
+from ..workers.team import available_cores, run
+from .extracted import Extracted, Tally
+from .select import selected
 
-__all__ = ["Extracted", "extract_tree", "selected"]
+__all__ = ["extract_image"]
 
+#: Images below this size are extracted by one process.
+_SMALL = 2 << 20
 #: A batch of files ends with this many or with this many bytes.
 _BATCH, _BATCH_BYTES, _BATCH_NAMES = 128, 4 << 20, 16384
 #: Pieces gathered into one write.
@@ -38,65 +42,45 @@ _PRIVILEGED_SPACES = (b"trusted.", b"security.")
 _Batch = list[tuple[bytes, list[tuple[bytes, int]]]]
 
 
-@dataclass(slots=True)
-class Extracted:
-    """What was written; ``left_out`` counts, by kind, what this user may not make."""
-
-    inodes: int = 0
-    files: int = 0
-    size: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: Extracted) -> None:
-        """Take in what a worker wrote."""
-        self.inodes += other.inodes
-        self.files += other.files
-        self.size += other.size
-        self.left_out.update(other.left_out)
-
-
-def selected(image: Image, tops: Sequence[bytes]) -> Iterator[tuple[bytes, Inode]]:
-    """Yield (path, inode) of all at or below ``tops`` and of the directories that lead there, parents first."""
-    given: set[bytes] = set()
-    for top in sorted(set(tops)):
-        if any(top == one or top.startswith(one.rstrip(b"/") + b"/") for one in tops if one != top):
-            continue  # inside another
-        here = b""
-        for part in top.split(b"/")[1:-1] if top != b"/" else []:
-            if (here or b"/") not in given:
-                given.add(here or b"/")
-                yield here or b"/", image.lookup(here or b"/", follow=False)
-            here += b"/" + part
-        if top != b"/" and (here or b"/") not in given:
-            given.add(here or b"/")
-            yield here or b"/", image.lookup(here or b"/", follow=False)
-        yield from image.walk(image_path(image, top))
-
-
-def image_path(image: Image, top: bytes) -> bytes:
-    """Return ``top``; raises ``UnreadableError`` where the image has no such path."""
-    image.lookup(top, follow=False)
-    return top
-
-
-def extract_tree(
-    image: Image, tops: Sequence[bytes], folder: bytes, workers: int, progress: Callable[[int], None]
+def extract_image(
+    image: ImageSource,
+    folder: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    paths: Sequence[str | bytes] = (),
+    devices: Sequence[PathOrFile] = (),
+    workers: int = 0,
+    progress: Progress | None = None,
 ) -> Extracted:
-    """Write what is at ``tops`` below ``folder``. Raises ``OutputError``, and ``ImageError`` for what is malformed."""
+    """Write what is in an image, or only what is at ``paths`` in it, below ``folder``, which must be new or empty.
+
+    ``image`` is a path, a binary file or an open `Image`; ``devices`` are its extra devices in their order.
+    ``workers`` is a number of processes, 0 for what suits the image. ``progress`` hears of inodes. As root everything
+    is written as the image has it; anybody else gets no owners, devices and privileged attributes, which are counted.
+
+    Raises `OutputError` for what cannot be written, `NotFoundError` for a path that the image does not have,
+    `UnreadableError`, and `ImageError` for what is malformed. What was written before stays.
+    """
+    with opened(image, devices) as one:
+        return _extract(one, paths, os.fsencode(folder), workers, progress or silent)
+
+
+def _extract(image: Image, paths: Sequence[str | bytes], folder: bytes, workers: int, progress: Progress) -> Extracted:
+    count = workers or (1 if image.size < _SMALL else available_cores())
+    expected = image.superblock.inodes
     top = _new_folder(folder)
     try:
         writer = _Writer(image, top, folder)
-        done = Extracted()
+        tally = Tally()
         umask = os.umask(0)  # modes are the image's; the folder itself stays closed until the end
         try:
-            for part in run(writer.batches(selected(image, tops)), writer.write_files, workers):
-                done.add(part)
-                progress(done.inodes)
+            for part in run(writer.batches(selected(image, paths)), writer.write_files, count):
+                tally.add(part)
+                progress("extracting", min(tally.inodes, expected), expected)
             writer.finish()
         finally:
             os.umask(umask)
-        done.add(writer.done)
-        return done
+        tally.add(writer.done)
+        return tally.extracted()
     finally:
         os.close(top)
 
@@ -112,7 +96,7 @@ def _new_folder(folder: bytes) -> int:
     except OutputError:
         raise
     except OSError as error:
-        raise OutputError(folder, error.strerror or str(error)) from error
+        raise OutputError.of(folder, error) from error
 
 
 class _Writer:
@@ -122,7 +106,7 @@ class _Writer:
         self._folder = folder
         self._root = os.geteuid() == 0
         self._owner = os.geteuid(), os.getegid()
-        self.done = Extracted()
+        self.done = Tally()
         self._directories: list[tuple[bytes, Inode]] = []
         self._first: dict[int, bytes] = {}
         self._links: list[tuple[bytes, bytes]] = []
@@ -184,7 +168,7 @@ class _Writer:
                 self._absent.add(path[1:])
                 return
             except OSError as error:
-                raise OutputError(self._folder + path, error.strerror or str(error)) from error
+                raise OutputError.of(self._folder + path, error) from error
         self._set_metadata(path, inode, self.done, fd, name)
 
     def finish(self) -> None:
@@ -231,7 +215,7 @@ class _Writer:
                 fd = below
                 start = stop + 1
         except OSError as error:
-            raise OutputError(os.path.join(self._folder, path), error.strerror or str(error)) from error
+            raise OutputError.of(os.path.join(self._folder, path), error) from error
         self._open = path, fd
         return fd
 
@@ -244,13 +228,13 @@ class _Writer:
         try:
             call(*args, **more)
         except OSError as error:
-            raise OutputError(self._folder + path, error.strerror or str(error)) from error
+            raise OutputError.of(self._folder + path, error) from error
 
     # -- in children -------------------------------------------------------------------------------
 
-    def write_files(self, batch: _Batch) -> Extracted:
+    def write_files(self, batch: _Batch) -> Tally:
         """Write regular files."""
-        done = Extracted()
+        done = Tally()
         for folder, files in batch:
             fd = self._directory(folder)
             prefix = b"/" + folder + b"/" if folder else b"/"
@@ -261,13 +245,13 @@ class _Writer:
                 except OSError as error:
                     if isinstance(error, OutputError):
                         raise
-                    raise OutputError(self._folder + prefix + name, error.strerror or str(error)) from error
+                    raise OutputError.of(self._folder + prefix + name, error) from error
                 done.files += 1
                 done.size += inode.size
         done.inodes = done.files
         return done
 
-    def _write_file(self, path: bytes, name: bytes, inode: Inode, folder: int, done: Extracted) -> None:
+    def _write_file(self, path: bytes, name: bytes, inode: Inode, folder: int, done: Tally) -> None:
         plain = not inode.mode & 0o7000 and (not self._root or (inode.uid, inode.gid) == self._owner)
         fd = os.open(name, _NEW_FILE, inode.mode & 0o777 if plain else 0o600, dir_fd=folder)
         try:
@@ -300,7 +284,7 @@ class _Writer:
 
     # -- metadata ----------------------------------------------------------------------------------
 
-    def _set_metadata(self, path: bytes, inode: Inode, done: Extracted, fd: int, name: bytes | None = None) -> None:
+    def _set_metadata(self, path: bytes, inode: Inode, done: Tally, fd: int, name: bytes | None = None) -> None:
         """Set owner, mode, attributes and time, in the order in which none undoes another.
 
         ``fd`` is the file's own descriptor, or, for what cannot be opened, that of the directory that holds ``name``.
@@ -311,9 +295,9 @@ class _Writer:
                 self._set_xattrs(inode, done, fd, name)
             self._set_time(inode, done, fd, name)
         except OSError as error:
-            raise OutputError(self._folder + path, error.strerror or str(error)) from error
+            raise OutputError.of(self._folder + path, error) from error
 
-    def _set_time(self, inode: Inode, done: Extracted, fd: int, name: bytes | None) -> None:
+    def _set_time(self, inode: Inode, done: Tally, fd: int, name: bytes | None) -> None:
         times = inode.mtime_ns, inode.mtime_ns
         try:
             if name is None:
@@ -323,7 +307,7 @@ class _Writer:
         except OverflowError:
             done.left_out["times that this system cannot hold"] += 1
 
-    def _set_owner_and_mode(self, inode: Inode, done: Extracted, fd: int, name: bytes | None) -> None:
+    def _set_owner_and_mode(self, inode: Inode, done: Tally, fd: int, name: bytes | None) -> None:
         mode = inode.mode & 0o7777
         if (inode.uid, inode.gid) != self._owner:
             if not self._root:
@@ -341,7 +325,7 @@ class _Writer:
         elif not inode.is_symlink:
             os.chmod(name, mode, dir_fd=fd)
 
-    def _set_xattrs(self, inode: Inode, done: Extracted, fd: int, name: bytes | None) -> None:
+    def _set_xattrs(self, inode: Inode, done: Tally, fd: int, name: bytes | None) -> None:
         # There is no setxattrat before Linux 6.13, so a name goes through /proc.
         place: int | bytes = fd if name is None else b"/proc/self/fd/%d/%s" % (fd, name)
         for key, value in self._image.xattrs(inode).items():

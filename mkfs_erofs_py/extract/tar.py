@@ -9,9 +9,13 @@ import tarfile
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from ..read import Image, Inode
+from ..files.read_at import PathOrFile
+from ..progress import Progress, silent
+from ..read import Image, ImageSource, Inode, opened
 from ..read.whole import filled
-from .folder import Extracted, selected
+from ..units import exact_time
+from .extracted import Extracted, Tally
+from .select import selected
 
 __all__ = ["write_tar"]
 
@@ -33,19 +37,38 @@ _ENCODING = ("utf-8", "surrogateescape")
 _RECORD = 10240
 
 
-def write_tar(image: Image, tops: Sequence[bytes], out: BinaryIO) -> Extracted:
-    """Write what is at ``tops`` as a tar stream.
+def write_tar(
+    image: ImageSource,
+    file: BinaryIO,
+    *,
+    paths: Sequence[str | bytes] = (),
+    devices: Sequence[PathOrFile] = (),
+    progress: Progress | None = None,
+) -> Extracted:
+    """Write what is in an image, or only what is at ``paths`` in it, to ``file`` as a tar stream (pax format).
 
-    What tar does not have is left out: sockets, and attributes whose names are not UTF-8.
+    ``image`` is a path, a binary file or an open `Image`; ``devices`` are its extra devices in their order. ``file``
+    takes bytes in order: it need not seek, and stays open. ``progress`` hears of inodes. What tar does not have is
+    left out and counted: sockets, and attributes whose names are not UTF-8.
+
+    Raises `NotFoundError` for a path that the image does not have, `UnreadableError`, `ImageError` for what is
+    malformed, and what ``file`` raises.
     """
-    done = Extracted()
+    with opened(image, devices) as one:
+        return _write(one, paths, file, progress or silent)
+
+
+def _write(image: Image, paths: Sequence[str | bytes], out: BinaryIO, progress: Progress) -> Extracted:
+    done = Tally()
+    expected = image.superblock.inodes
     first: dict[int, bytes] = {}
     written = 0
-    for path, inode in selected(image, tops):
+    for path, inode in selected(image, paths):
         if stat.S_ISSOCK(inode.mode):
             done.left_out["sockets"] += 1
             continue
         done.inodes += 1
+        progress("extracting", min(done.inodes, expected), expected)
         name = b"." + path if path != b"/" else b"."
         known = first.setdefault(inode.nid, name) if inode.nlink > 1 and not inode.is_dir else name
         header = _header(image, name, inode, known if known != name else None, done)
@@ -61,10 +84,10 @@ def write_tar(image: Image, tops: Sequence[bytes], out: BinaryIO) -> Extracted:
         done.size += inode.size
     out.write(bytes(2 * tarfile.BLOCKSIZE + -(written + 2 * tarfile.BLOCKSIZE) % _RECORD))
     out.flush()
-    return done
+    return done.extracted()
 
 
-def _header(image: Image, name: bytes, inode: Inode, link: bytes | None, done: Extracted) -> bytes:
+def _header(image: Image, name: bytes, inode: Inode, link: bytes | None, done: Tally) -> bytes:
     info = tarfile.TarInfo(os.fsdecode(name))
     info.type = _TYPES[stat.S_IFMT(inode.mode)]
     info.mode = stat.S_IMODE(inode.mode)
@@ -73,7 +96,7 @@ def _header(image: Image, name: bytes, inode: Inode, link: bytes | None, done: E
     pax: dict[str, str] = {}
     if inode.nsec or inode.mtime < 0:
         # Text, since a float does not hold nanoseconds; before 1970 the fraction counts towards zero.
-        pax["mtime"] = _seconds(inode.mtime_ns)
+        pax["mtime"] = exact_time(inode.mtime_ns)
         info.mtime = max(inode.mtime, 0)
     if link is not None:
         info.type = tarfile.LNKTYPE
@@ -108,8 +131,3 @@ def _acl_text(value: bytes) -> str | None:
         may = "".join(letter if bits & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
         entries.append(f"{_ACL_TAGS[tag]}:{who}:{may}")
     return ",".join(entries)
-
-
-def _seconds(nanoseconds: int) -> str:
-    sign, value = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
-    return f"{sign}{value // 10**9}.{value % 10**9:09}"

@@ -14,7 +14,7 @@ What an image offers:
 =====================================  =====================================================================
 ``Image.open(path_or_file, devices=)`` lazily; ``with`` or ``close``
 ``image.root``, ``inode(nid)``         `Inode`: mode, nlink, uid, gid, size, mtime, nsec, rdev, layout …
-``lookup(path, follow=True)``          path to `Inode`; ``UnreadableError`` where there is none
+``lookup(path, follow=True)``          path to `Inode`; ``NotFoundError`` where there is none
 ``readdir(dir)``, ``walk(top)``        entries with name, nid, type; (path, inode) of a whole tree
 ``inodes()``                           (path, inode), hard links once
 ``stat``, ``readlink``, ``xattrs``     as the kernel would show them
@@ -35,5 +35,6 @@ from .extent import METABOX, PACKED, Extent, Kind
 from .file import ErofsFile
 from .image import Image, Target
 from .inode import Inode
+from .opened import ImageSource, opened
 
-__all__ = ["METABOX", "PACKED", "ErofsFile", "Extent", "Image", "Inode", "Kind", "Target"]
+__all__ = ["METABOX", "PACKED", "ErofsFile", "Extent", "Image", "ImageSource", "Inode", "Kind", "Target", "opened"]

@@ -12,11 +12,12 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from ..errors import OutputError, UnreadableError, printable
+from ..errors import NotFoundError, OutputError, UnreadableError, UsageError, printable
 from ..pagecache import page_round
-from .predict import Answer, Profile, Saving, TopFile, common_matrix
+from ..progress import Progress, silent
+from .predict import Answer, Profile, Saving, TopFile, common_matrix, profile_image
 
-__all__ = ["Index"]
+__all__ = ["Index", "compare_with_index"]
 
 _VERSION = 1
 _SCHEMA = """
@@ -30,12 +31,35 @@ CREATE INDEX of_image ON held (image);
 """
 
 
+def compare_with_index(
+    index: str, images: Sequence[str] = (), *, top: int = 0, progress: Progress | None = None
+) -> Answer:
+    """Return what sharing saves between each of ``images`` and every image that the index file knows.
+
+    ``images`` are paths. Those that the index does not know as they are now are added to it; with none, all that it
+    knows are compared. A new index is begun where there is none. ``progress`` hears of images.
+
+    Raises `NotFoundError` for no index and no images to begin one with, `OutputError` for a file that is no index or
+    cannot be written, `UsageError`, `UnreadableError` and `ImageError`.
+    """
+    if top < 0:
+        raise UsageError(f"--top {top}: a number of files, 0 or more")
+    if not images and not os.path.exists(index):
+        raise NotFoundError(index, "no such index: name images to begin one")
+    with contextlib.closing(Index(index)) as known:
+        for number, path in enumerate(images, 1):
+            if not known.knows(path):
+                known.add(path, profile_image(path))
+            (progress or silent)("reading fingerprints", number, len(images))
+        return known.answer(images or known.images(), top=top)
+
+
 def stamp(path: str) -> str:
     """Return what changes whenever the file at ``path`` does. Raises ``UnreadableError``."""
     try:
         facts = os.stat(path)
     except OSError as error:
-        raise UnreadableError(path, error.strerror or str(error)) from error
+        raise UnreadableError.of(path, error) from error
     return f"{facts.st_size}:{facts.st_mtime_ns}"
 
 

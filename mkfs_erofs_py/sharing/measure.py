@@ -8,18 +8,22 @@ read of which shared inode, which is what a cache for these two alone would hold
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from ..errors import ImageError, UnreadableError, UsageError, printable
+from ..errors import ImageError, NotFoundError, SourceError, UnreadableError, UsageError, printable
 from ..pagecache import PAGE, Advice, CachedFile, PageCache
-from ..read import Image, Inode
+from ..progress import Progress, silent
+from ..read import Image, ImageSource, Inode, opened
+from ..read.opened import names_of
 from ..vfs import Vfs
 from .predict import Answer, Saving
 
-__all__ = ["Range", "measure", "parse_ranges"]
+__all__ = ["Range", "measure", "parse_ranges", "read_ranges"]
 
 WINDOW = 64 << 20
 """Bytes of a file looked at, and so pinned, at a time."""
@@ -54,6 +58,15 @@ def parse_ranges(lines: Iterable[bytes]) -> list[Range]:
     return ranges
 
 
+def read_ranges(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> list[Range]:
+    """Read a list of files from the file at ``path``, see `parse_ranges`. Raises `SourceError` and `UsageError`."""
+    try:
+        with open(path, "rb") as lines:
+            return parse_ranges(lines)
+    except OSError as error:
+        raise SourceError.of(path, error) from error
+
+
 @dataclass(slots=True)
 class _File:
     """A file to be read, and what is known of it afterwards."""
@@ -66,30 +79,43 @@ class _File:
 
 
 def measure(
-    images: Sequence[tuple[str, Image]],
+    images: Sequence[ImageSource],
     ranges: Sequence[Range] | None = None,
     *,
+    names: Sequence[str] | None = None,
     strict: bool = False,
+    progress: Progress | None = None,
 ) -> Answer:
     """Read the files of all images, or ``ranges`` of them, without sharing and with it.
 
-    ``images`` are names and open images, mapped in that order; closing them stays the caller's. Files
-    are read whole in one go; of ``ranges``, exactly the pages they touch. A path that only some images
-    have is read from these. The answer's warnings say where sharing was refused.
+    Each image is a path, a binary file or an open `Image`, which stays open; they are mapped in that order. ``names``
+    are what the answer calls them, their paths by default. Files are read whole in one go; of ``ranges``, exactly the
+    pages they touch. A path that only some images have is read from these. ``strict`` checks content against its
+    fingerprint before it is shared. ``progress`` hears of bytes read. The answer's warnings say where sharing was
+    refused.
 
-    Raises ``ImageError`` naming the file that cannot be read, ``UnreadableError`` for a path that no
-    image has.
+    Raises ``ImageError`` naming the file that cannot be read, ``UnreadableError`` for an image that cannot be read,
+    ``NotFoundError`` for a path that no image has.
     """
+    called = names_of(images, names)
+    with contextlib.ExitStack() as stack:
+        ready = [(name, stack.enter_context(opened(image))) for name, image in zip(called, images, strict=True)]
+        return _measure(ready, ranges, strict, progress or silent)
+
+
+def _measure(
+    images: Sequence[tuple[str, Image]], ranges: Sequence[Range] | None, strict: bool, progress: Progress
+) -> Answer:
     files = [_everything(image) for _, image in images] if ranges is None else _named(images, ranges)
     without = []
     for image, chosen in zip(images, files, strict=True):
         with Vfs(PageCache(_room()), share=False, owns=False) as alone:
-            handles = _read(alone, [image], [chosen], ranges is None)
+            handles = _read(alone, [image], [chosen], ranges is None, partial(progress, f"reading {image[0]}"))
             without.append(_held(alone.cache, [_pages_by_key(chosen, handles[0])]))
     refusals: list[str] = []
     cache = PageCache(_room(), strict=strict, warn=refusals.append)
     with Vfs(cache, kernel_rules=True, owns=False) as together:
-        handles = _read(together, images, files, ranges is None)
+        handles = _read(together, images, files, ranges is None, partial(progress, "reading all, shared"))
         maps = [_pages_by_key(*of_one) for of_one in zip(files, handles, strict=True)]
         with_all = _held(cache, maps)
     names = [name for name, _ in images]
@@ -101,7 +127,7 @@ def measure(
         if len(members) == len(images):
             return total
         if refusals:  # who is refused depends on who is there: these have to be read for themselves
-            return measure([images[n] for n in members], ranges, strict=strict).total
+            return _measure([images[n] for n in members], ranges, strict, silent).total
         need = sum(_bytes(maps[n]) for n in members)
         if len(members) == 2:
             need -= _common_bytes(*(maps[n] for n in members))
@@ -167,14 +193,18 @@ def _named(images: Sequence[tuple[str, Image]], ranges: Sequence[Range]) -> list
                     length = inode.size if wanted.length is None else wanted.length
                     file.ranges.append((wanted.offset, length))
         if missing == len(images):
-            raise UnreadableError(wanted.path, "is in none of the images")
+            raise NotFoundError(wanted.path, "is in none of the images")
     return [list(files.values()) for files in chosen]
 
 
 def _read(
-    vfs: Vfs, images: Sequence[tuple[str, Image]], files: Sequence[Sequence[_File]], whole: bool
+    vfs: Vfs,
+    images: Sequence[tuple[str, Image]],
+    files: Sequence[Sequence[_File]],
+    whole: bool,
+    tell: Callable[[int, int], None],
 ) -> list[list[CachedFile]]:
-    """Mount ``images`` and open ``files`` in their order, then read them.
+    """Mount ``images`` and open ``files`` in their order, then read them; ``tell`` hears of bytes done and in all.
 
     One after the other: threads would take turns at Python's lock between any two small clusters. Two took a third
     longer than one for clusters of 4 KiB, and as long for those of 64 KiB.
@@ -183,8 +213,9 @@ def _read(
     for (name, image), chosen in zip(images, files, strict=True):
         mounted = vfs.mount(image, name)
         handles.append([mounted.open_known(file.inode, file.fingerprint) for file in chosen])
-    for (name, image), chosen, opened in zip(images, files, handles, strict=True):
-        for file, handle in zip(chosen, opened, strict=True):
+    done, total = 0, sum(file.inode.size for chosen in files for file in chosen)
+    for (name, image), chosen, of_one in zip(images, files, handles, strict=True):
+        for file, handle in zip(chosen, of_one, strict=True):
             image.check()
             handle.advise(Advice.SEQUENTIAL if whole else Advice.RANDOM)
             try:
@@ -194,6 +225,8 @@ def _read(
             except ImageError as error:
                 error.path = error.path or f"{name}:{printable(file.path)}"
                 raise
+            done += file.inode.size
+            tell(done, total)
     return handles
 
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..errors import UsageError, printable
+from ..files.read_at import PathOrFile
 from ..ondisk.constants import Compat
 from ..pagecache import Unshared, page_round, sharing_key
-from ..read import Image
+from ..progress import Progress, silent
+from ..read import Image, ImageSource, opened
+from ..read.opened import names_of
 
 __all__ = ["Answer", "Held", "Profile", "Saving", "TopFile", "common_matrix", "predict", "profile_image"]
 
@@ -79,6 +83,15 @@ class Saving:
         """What sharing saves, as a fraction of what is needed without it."""
         return self.saved_bytes / self.without_bytes if self.without_bytes else 0.0
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields and the reduction, ready for JSON."""
+        return {
+            "images": list(self.images),
+            "without_bytes": self.without_bytes,
+            "with_bytes": self.with_bytes,
+            "reduction": self.reduction,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class TopFile:
@@ -94,10 +107,24 @@ class TopFile:
         """What sharing this file saves."""
         return (self.copies - 1) * page_round(self.size)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields and what is saved, ready for JSON; undecodable bytes in the path become ``\\xNN``."""
+        return {
+            "path": printable(self.path),
+            "size": self.size,
+            "copies": self.copies,
+            "images": self.images,
+            "saved_bytes": self.saved_bytes,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What sharing saves: each image alone, each pair, all together; and which files do it."""
+    """What sharing saves: each image alone, each pair, all together; and which files do it.
+
+    ``pairs`` are in order of their images, ``top`` in order of what each file saves. ``warnings`` say, a line each,
+    what does not share though one might expect it.
+    """
 
     total: Saving
     pairs: Sequence[Saving]
@@ -105,15 +132,38 @@ class Answer:
     top: Sequence[TopFile] = ()
     warnings: Sequence[str] = field(default=())
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, ready for JSON."""
+        return {
+            "total": self.total.as_dict(),
+            "pairs": [pair.as_dict() for pair in self.pairs],
+            "images": [image.as_dict() for image in self.images],
+            "top": [file.as_dict() for file in self.top],
+            "warnings": list(self.warnings),
+        }
 
-def profile_image(image: Image, name: str) -> Profile:
-    """Read an image's inodes and fingerprints, no file data. Raises as ``Image.walk`` does."""
+
+def profile_image(
+    image: ImageSource, name: str | None = None, *, devices: Sequence[PathOrFile] = (), progress: Progress | None = None
+) -> Profile:
+    """Read an image's inodes and fingerprints, no file data.
+
+    ``image`` is a path, a binary file or an open `Image`; ``devices`` are its extra devices in their order. ``name`` is
+    what answers call it, its path where none is given. ``progress`` hears of files. Raises `UnreadableError` and
+    `ImageError`.
+    """
+    with opened(image, devices) as one:
+        return _profile(one, name if name is not None else names_of([image])[0], progress or silent)
+
+
+def _profile(image: Image, name: str, progress: Progress) -> Profile:
     announced = bool(image.superblock.compat & Compat.ISHARE_XATTRS)
     held: dict[bytes, Held] = {}
     odd: dict[tuple[bytes, int], Held] = {}
     files = private = 0
     for path, inode, fingerprint in image.fingerprints():
         files += 1
+        progress("reading fingerprints", files, None)
         key = sharing_key(fingerprint, inode.size, announced=announced, compressed=inode.is_compressed)
         if isinstance(key, Unshared):
             private += page_round(inode.size)
@@ -129,11 +179,26 @@ def profile_image(image: Image, name: str) -> Profile:
     return Profile(name, files, private, held, odd)
 
 
-def predict(profiles: Sequence[Profile], *, top: int = 0) -> Answer:
+def predict(images: Sequence[Profile | ImageSource], *, top: int = 0, progress: Progress | None = None) -> Answer:
     """Return what sharing saves among images mapped in the order given, and the ``top`` best files.
 
-    Takes time in proportion to all files plus, for the pairs, to the square of the images.
+    Each image is a path, a binary file, an open `Image`, or what `profile_image` made of it earlier, under the name
+    given there. ``progress`` hears of images.
+
+    Takes time in proportion to all files plus, for the pairs, to the square of the images. Raises `UnreadableError`,
+    `ImageError`, and `UsageError` for a negative ``top``.
     """
+    if top < 0:
+        raise UsageError(f"--top {top}: a number of files, 0 or more")
+    names = names_of([image.name if isinstance(image, Profile) else image for image in images])
+    profiles = []
+    for number, (image, name) in enumerate(zip(images, names, strict=True), 1):
+        profiles.append(image if isinstance(image, Profile) else profile_image(image, name))
+        (progress or silent)("reading fingerprints", number, len(images))
+    return _predict(profiles, top)
+
+
+def _predict(profiles: Sequence[Profile], top: int) -> Answer:
     masks: dict[bytes, int] = {}
     sizes: dict[bytes, int] = {}
     odd: set[bytes] = set()

@@ -10,17 +10,14 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..errors import OutputError, UsageError, printable
 from ..files.output import create
 from .predict import Answer, Saving
 
 __all__ = [
-    "as_dict",
     "as_json",
     "chart",
-    "distinct",
     "export",
     "matrix_table",
     "shorten",
@@ -30,15 +27,6 @@ __all__ = [
 ]
 
 MB = 1 << 20
-
-
-def distinct(paths: Sequence[str]) -> list[str]:
-    """Return a name for each image that can be shown: its path, numbered where it was given before."""
-    names = []
-    for at, path in enumerate(paths):
-        number = paths[: at + 1].count(path)
-        names.append(printable(path) + (f" ({number})" if number > 1 else ""))
-    return names
 
 
 def shorten(names: Sequence[str]) -> dict[str, str]:
@@ -133,38 +121,9 @@ def top_table(answer: Answer) -> str:
     return "\n".join(lines)
 
 
-def _saving_dict(saving: Saving) -> dict[str, Any]:
-    return {
-        "images": list(saving.images),
-        "without_bytes": saving.without_bytes,
-        "with_bytes": saving.with_bytes,
-        "reduction": saving.reduction,
-    }
-
-
-def as_dict(answer: Answer) -> dict[str, Any]:
-    """Return the answer for machines; undecodable bytes in paths become ``\\xNN``."""
-    return {
-        "total": _saving_dict(answer.total),
-        "pairs": [_saving_dict(pair) for pair in answer.pairs],
-        "images": [_saving_dict(image) for image in answer.images],
-        "top": [
-            {
-                "path": printable(file.path),
-                "size": file.size,
-                "copies": file.copies,
-                "images": file.images,
-                "saved_bytes": file.saved_bytes,
-            }
-            for file in answer.top
-        ],
-        "warnings": list(answer.warnings),
-    }
-
-
 def as_json(answer: Answer) -> str:
-    """Return :func:`as_dict` as JSON text."""
-    return json.dumps(as_dict(answer), indent=2)
+    """Return the answer as JSON text."""
+    return json.dumps(answer.as_dict(), indent=2)
 
 
 def _as_csv(answer: Answer) -> str:
@@ -230,7 +189,7 @@ def write_output(path: str, data: bytes) -> None:
             with open(path, "wb") as file:
                 file.write(data)
         except OSError as error:
-            raise OutputError(path, error.strerror or str(error)) from error
+            raise OutputError.of(path, error) from error
         return
     with create(os.fsencode(path)) as output:
         output.append(data)

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import uuid
 from dataclasses import dataclass
 
 from ..ondisk.constants import FINGERPRINT_NAME
+from .times import TimePolicy
 
 __all__ = ["BuildOptions", "TimePolicy"]
-
-
-class TimePolicy(enum.Enum):
-    """What happens to a file's modification time."""
-
-    KEEP = "keep"
-    CLAMP = "clamp"
-    FIX = "fix"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

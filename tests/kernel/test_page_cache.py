@@ -86,7 +86,7 @@ def test_without_sharing(sample_tree: Path, tmp_path: Path, kernel_mount: Kernel
     root = kernel_mount(image, since=(6, 10) if compressor == "zstd" else (5, 4))
     with Image.open(image) as opened:
         predicted = predict([profile_image(opened, "image")])
-        measured = measure([("image", opened)])
+        measured = measure([opened], names=["image"])
     cached, _ = read_everything(root)
     assert cached == predicted.total.without_bytes == measured.total.without_bytes
 
@@ -102,7 +102,7 @@ def test_with_sharing(sample_tree: Path, tmp_path: Path, kernel_mount: KernelMou
     roots = [kernel_mount(image, "inode_share,domain_id=test", since=(7, 0)) for image in images]
     with Image.open(images[0]) as one, Image.open(images[1]) as two:
         predicted = predict([profile_image(one, "one"), profile_image(two, "two")]).total
-        measured = measure([("one", one), ("two", two)]).total
+        measured = measure([one, two], names=["one", "two"]).total
     found = [read_everything(root) for root in roots]
     assert sum(cached for cached, _ in found) == predicted.without_bytes == measured.without_bytes
     assert sum(new for _, new in found) == predicted.with_bytes == measured.with_bytes

@@ -16,11 +16,11 @@ PACKAGE = Path(mkfs_erofs_py.__file__).parent
 NAME = "mkfs_erofs_py"
 
 LEVELS = (
-    {"errors"},
+    {"errors", "progress"},
     {"units", "fingerprint", "kernels", "ondisk", "workers", "tree"},
     {"files", "compress"},
     {"read", "encode", "pagecache"},
-    {"sources", "vfs"},
+    {"sources", "vfs", "describe"},
     {"write", "check", "extract", "sharing", "mount"},
     {"__init__"},
     {"cli"},

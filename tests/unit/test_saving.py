@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from mkfs_erofs_py.errors import CorruptError, OutputError, UnreadableError, Usa
 from mkfs_erofs_py.ondisk.constants import Compat
 from mkfs_erofs_py.pagecache import sharing_key
 from mkfs_erofs_py.read import Image
-from mkfs_erofs_py.sharing import Profile, Range, Saving, measure, parse_ranges, predict, profile_image
+from mkfs_erofs_py.sharing import Answer, Profile, Range, Saving, measure, parse_ranges, predict, profile_image
 from mkfs_erofs_py.sharing.index import Index
 from mkfs_erofs_py.sharing.predict import Held, TopFile
 
@@ -39,7 +40,14 @@ class FakeSuperblock:
         self.compat = Compat.ISHARE_XATTRS if announced else Compat(0)
 
 
-class FakeImage:
+# To the functions under test it is an open image; to mypy it is none, so that it need not have all its methods.
+if TYPE_CHECKING:
+    _Base = object
+else:
+    _Base = Image
+
+
+class FakeImage(_Base):
     """An image of regular files, ``/0``, ``/1`` …: as much of one as a measurement needs."""
 
     def __init__(self, files: list[tuple[bytes, bytes | None, bool]], announced: bool = True) -> None:
@@ -68,8 +76,16 @@ class FakeImage:
         return len(data)
 
 
-def fleet(*images: FakeImage) -> list[tuple[str, Image]]:
-    return [(f"image{n}", cast(Image, image)) for n, image in enumerate(images)]
+def fleet(*images: FakeImage) -> list[Image]:
+    return [cast(Image, image) for image in images]
+
+
+def measured_of(images: list[Image], ranges: list[Range] | None = None) -> Answer:
+    return measure(images, ranges, names=[f"image{n}" for n in range(len(images))])
+
+
+def predicted_of(images: list[Image]) -> Answer:
+    return predict([profile_image(image, f"image{n}") for n, image in enumerate(images)])
 
 
 def marked(size: int, mark: bytes | None = None, packed: bool = True) -> tuple[bytes, bytes | None, bool]:
@@ -101,8 +117,8 @@ def test_the_rules_of_sharing(
     shared: int,
 ) -> None:
     images = fleet(FakeImage(one), FakeImage(other))
-    measured = measure(images)
-    predicted = predict([profile_image(image, name) for name, image in images])
+    measured = measured_of(images)
+    predicted = predicted_of(images)
     expected = Saving(("image0", "image1"), without * KB, shared * KB)
     assert (measured.total, list(measured.pairs)) == (expected, [expected])
     assert (predicted.total, list(predicted.pairs)) == (expected, [expected])
@@ -110,8 +126,8 @@ def test_the_rules_of_sharing(
 
 def test_an_image_that_announces_nothing_shares_nothing() -> None:
     images = fleet(FakeImage([marked(1, A)]), FakeImage([marked(1, A)], announced=False))
-    predicted = predict([profile_image(image, name) for name, image in images])
-    assert predicted.total.saved_bytes == measure(images).total.saved_bytes == 0
+    predicted = predicted_of(images)
+    assert predicted.total.saved_bytes == measured_of(images).total.saved_bytes == 0
     assert predicted.warnings == ["image1: announces no fingerprints, so it shares with nobody"]
 
 
@@ -123,8 +139,8 @@ FLEETS = st.lists(st.lists(FILES, max_size=6), min_size=1, max_size=4)
 @given(FLEETS)
 def test_prediction_and_measurement_agree_exactly(files: list[list[tuple[int, bytes | None, bool]]]) -> None:
     images = fleet(*(FakeImage([marked(*file) for file in of_one]) for of_one in files))
-    measured = measure(images)
-    predicted = predict([profile_image(image, name) for name, image in images])
+    measured = measured_of(images)
+    predicted = predicted_of(images)
     assert predicted.total == measured.total
     assert list(predicted.pairs) == list(measured.pairs)
     assert list(predicted.images) == list(measured.images)
@@ -184,7 +200,7 @@ def test_the_files_that_save_the_most_come_first() -> None:
 def test_ranges_are_counted_page_by_page() -> None:
     images = fleet(FakeImage([marked(90000, A), marked(5, B)]), FakeImage([marked(90000, A)]), FakeImage([marked(3)]))
     ranges = [Range(b"/0", 4095, 2), Range(b"/0", 80000), Range(b"/1")]
-    answer = measure(images, ranges)
+    answer = measured_of(images, ranges)
     pages = 2 + 3
     assert [saving.without_bytes for saving in answer.images] == [4 * KB * (pages + 1), 4 * KB * pages, 0]
     assert answer.total.with_bytes == 4 * KB * (pages + 1)
@@ -193,15 +209,16 @@ def test_ranges_are_counted_page_by_page() -> None:
 
 def test_images_larger_than_the_machine_are_measured_too(monkeypatch: pytest.MonkeyPatch) -> None:
     images = fleet(FakeImage([marked(300000, A), marked(5, B)]), FakeImage([marked(300000, A), marked(90000)]))
-    expected = measure(images)
-    monkeypatch.setattr("mkfs_erofs_py.sharing.measure._room", lambda: 20 * 4096)
-    monkeypatch.setattr("mkfs_erofs_py.sharing.measure.WINDOW", 4 * 4096)
-    assert measure(images) == expected
+    expected = measured_of(images)
+    module = importlib.import_module("mkfs_erofs_py.sharing.measure")  # the package has a function of that name
+    monkeypatch.setattr(module, "_room", lambda: 20 * 4096)
+    monkeypatch.setattr(module, "WINDOW", 4 * 4096)
+    assert measured_of(images) == expected
 
 
 def test_a_path_that_no_image_has_is_an_error() -> None:
     with pytest.raises(UnreadableError, match="/9: is in none of the images"):
-        measure(fleet(FakeImage([marked(1)])), [Range(b"/9")])
+        measured_of(fleet(FakeImage([marked(1)])), [Range(b"/9")])
 
 
 def test_a_file_that_cannot_be_read_is_named() -> None:
@@ -210,7 +227,7 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
             raise CorruptError("bad cluster", 77)
 
     with pytest.raises(CorruptError, match="image0:/0: bad cluster"):
-        measure(fleet(Broken([marked(1)])))
+        measured_of(fleet(Broken([marked(1)])))
 
 
 def test_a_list_holds_paths_and_ranges() -> None:
