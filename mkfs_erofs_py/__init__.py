@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         UnreadableError,
         UnsupportedError,
         UsageError,
+        WorkerDiedError,
     )
     from .extract import Extracted, extract_image, write_tar
     from .pagecache import Advice, CachedFile, Counters, PageCache
@@ -110,6 +111,7 @@ __all__ = [
     "UsageError",
     "VerifyReport",
     "Vfs",
+    "WorkerDiedError",
     "build_image",
     "diff_images",
     "extract_image",

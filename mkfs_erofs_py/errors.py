@@ -11,6 +11,7 @@
     │   ├── NotDirectoryError NotADirectoryError  a part of the way is no directory
     │   └── LinkLoopError     OSError (ELOOP)     too many symbolic links on the way
     ├── MountError      OSError     an image cannot be mounted here                       (exit 1)
+    ├── WorkerDiedError             a worker process was killed, or failed unforeseen    (exit 1)
     ├── CacheFullError  MemoryError a view does not fit the page cache's budget          (exit 1)
     └── ImageError                  an image's bytes are at fault; knows path and offset (exit 1)
         ├── CorruptError     ValueError           a structure contradicts the format
@@ -30,6 +31,7 @@ import os
 from typing import Self
 
 __all__ = [
+    "AnyPath",
     "CacheFullError",
     "CorruptError",
     "ErofsError",
@@ -44,14 +46,16 @@ __all__ = [
     "UnreadableError",
     "UnsupportedError",
     "UsageError",
+    "WorkerDiedError",
     "printable",
 ]
 
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+#: A path of the system's, in any form that Python takes.
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
-def printable(name: Path) -> str:
+def printable(name: AnyPath) -> str:
     """Return a name or path as one line of text: undecodable bytes and control characters become ``\\xNN``."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     if text.isprintable():
@@ -77,13 +81,13 @@ class _PathError(ErofsError, OSError):
     #: The system's number for errors of this kind, where none is given.
     usual_errno: int | None = None
 
-    def __init__(self, path: Path, what: str, number: int | None = None) -> None:
+    def __init__(self, path: AnyPath, what: str, number: int | None = None) -> None:
         self.path = path
         self.what = what
         super().__init__(self.usual_errno if number is None else number, what, path)
 
     @classmethod
-    def of(cls, path: Path, error: OSError) -> Self:
+    def of(cls, path: AnyPath, error: OSError) -> Self:
         """Return the error for what the system said when something was done with ``path``.
 
         Where a class below this one stands for that very number, the error is of that class.
@@ -132,6 +136,10 @@ class LinkLoopError(UnreadableError):
 
 class MountError(_PathError):
     """An image or folder that cannot be mounted: no privilege, no driver, a mount point in use."""
+
+
+class WorkerDiedError(ErofsError):
+    """A worker process was killed, or failed in a way that nobody foresaw."""
 
 
 class CacheFullError(ErofsError, MemoryError):

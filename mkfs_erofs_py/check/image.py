@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from ..errors import ImageError, UnreadableError, UsageError
+from ..errors import AnyPath, ImageError, NotDirectoryError, NotFoundError, UsageError
 from ..files.read_at import PathOrFile
 from ..fingerprint import ALGORITHMS
 from ..progress import Progress, silent
@@ -25,7 +27,6 @@ _SMALL = 4 << 20
 _BATCH, _BATCH_PATHS, _BATCH_BYTES = 64, 16384, 4 << 20
 
 _Item = tuple[int, bytes, tuple[str, ...]]
-_Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +71,8 @@ def verify_image(
     image: ImageSource,
     *,
     devices: Sequence[PathOrFile] = (),
-    tree: _Path | None = None,
-    manifest: _Path | Digests | None = None,
+    tree: AnyPath | None = None,
+    manifest: AnyPath | Digests | None = None,
     digest: str | None = None,
     workers: int = 0,
     progress: Progress | None = None,
@@ -104,11 +105,11 @@ class _Wanted:
     digest: str | None = None
 
 
-def _wanted(tree: _Path | None, manifest: _Path | Digests | None, digest: str | None) -> _Wanted:
+def _wanted(tree: AnyPath | None, manifest: AnyPath | Digests | None, digest: str | None) -> _Wanted:
     if digest is not None and digest not in ALGORITHMS:
         raise UsageError(f"digest {digest!r}: not one of {', '.join(ALGORITHMS)}")
     if tree is not None and not os.path.isdir(tree):
-        raise UnreadableError(tree, "not a directory")
+        raise (NotDirectoryError if os.path.lexists(tree) else NotFoundError)(tree, "not a directory")
     if isinstance(manifest, (str, bytes, os.PathLike)):
         manifest = read_manifest(manifest)
     return _Wanted(os.fsencode(tree).rstrip(b"/") if tree is not None else None, manifest, digest)
@@ -150,9 +151,10 @@ def _verify(image: Image, wanted: _Wanted, workers: int, progress: Progress) -> 
     walker = _Walker(image, wanted, tally)
     count = workers or (1 if image.size < _SMALL else available_cores())
     expected = image.superblock.inodes
-    for number, part in enumerate(run(walker.batches(), lambda batch: _check_batch(image, wanted, batch), count), 1):
-        tally.add(part)
-        progress("verifying", min(number * _BATCH, expected), expected)
+    with contextlib.closing(run(walker.batches(), partial(_check_batch, image, wanted), count)) as parts:
+        for number, part in enumerate(parts, 1):
+            tally.add(part)
+            progress("verifying", min(number * _BATCH, expected), expected)
     walker.finish()
     return tally.report()
 

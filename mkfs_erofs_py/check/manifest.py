@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from ..errors import OutputError, SourceError
+from ..errors import AnyPath, OutputError, SourceError
 from ..units import absolute
 
 __all__ = ["Digests", "format_manifest", "read_manifest", "write_manifest"]
@@ -22,7 +22,7 @@ _LINE = re.compile(rb"(\\?)(?:(blake3|sha256):)?([0-9a-fA-F]{64}) [ *](.+)", re.
 _ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
 
 
-def read_manifest(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> dict[bytes, tuple[str, str]]:
+def read_manifest(path: AnyPath) -> dict[bytes, tuple[str, str]]:
     """Read the manifest at ``path`` -> path inside the image to (algorithm, digest in hex).
 
     Raises ``SourceError``, naming the line at fault.
@@ -62,7 +62,7 @@ def format_manifest(digests: Iterable[tuple[bytes, str, str]], algorithm: str) -
 
 
 def write_manifest(
-    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    path: AnyPath,
     digests: Iterable[tuple[bytes, str, str]],
     algorithm: str,
 ) -> None:

@@ -11,12 +11,13 @@ time. Times, modes and attributes of directories come last, from the bottom up.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 
-from ..errors import OutputError
+from ..errors import AnyPath, OutputError
 from ..files.read_at import PathOrFile
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, Inode, opened
@@ -44,7 +45,7 @@ _Batch = list[tuple[bytes, list[tuple[bytes, int]]]]
 
 def extract_image(
     image: ImageSource,
-    folder: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    folder: AnyPath,
     *,
     paths: Sequence[str | bytes] = (),
     devices: Sequence[PathOrFile] = (),
@@ -73,9 +74,10 @@ def _extract(image: Image, paths: Sequence[str | bytes], folder: bytes, workers:
         tally = Tally()
         umask = os.umask(0)  # modes are the image's; the folder itself stays closed until the end
         try:
-            for part in run(writer.batches(selected(image, paths)), writer.write_files, count):
-                tally.add(part)
-                progress("extracting", min(tally.inodes, expected), expected)
+            with contextlib.closing(run(writer.batches(selected(image, paths)), writer.write_files, count)) as parts:
+                for part in parts:
+                    tally.add(part)
+                    progress("extracting", min(tally.inodes, expected), expected)
             writer.finish()
         finally:
             os.umask(umask)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from ..errors import ImageError, NotFoundError, SourceError, UnreadableError, UsageError, printable
+from ..errors import AnyPath, ImageError, NotFoundError, SourceError, UnreadableError, UsageError, printable
 from ..pagecache import PAGE, Advice, CachedFile, PageCache
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, Inode, opened
@@ -58,7 +58,7 @@ def parse_ranges(lines: Iterable[bytes]) -> list[Range]:
     return ranges
 
 
-def read_ranges(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> list[Range]:
+def read_ranges(path: AnyPath) -> list[Range]:
     """Read a list of files from the file at ``path``, see `parse_ranges`. Raises `SourceError` and `UsageError`."""
     try:
         with open(path, "rb") as lines:

@@ -29,9 +29,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
-from ..errors import ErofsError
+from ..errors import ErofsError, WorkerDiedError
 
-__all__ = ["FRAME", "Ends", "Make", "Nursery", "Work", "WorkerDiedError", "fork", "frame", "opened", "signals_held"]
+__all__ = ["FRAME", "Ends", "Make", "Nursery", "Work", "fork", "frame", "opened", "signals_held"]
 
 Work = Callable[[int, Any], Any]
 """Does a task: (slot, task) -> answer."""
@@ -44,10 +44,6 @@ _BYTES, _PICKLE, _ERROR = range(3)
 
 _HANDLED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _START = "import sys; sys.path[:] = sys.argv[1:]; from mkfs_erofs_py.workers.process import nursery; nursery()"
-
-
-class WorkerDiedError(ErofsError):
-    """A worker process was killed, or failed in a way that nobody foresaw."""
 
 
 @dataclass(frozen=True, slots=True)

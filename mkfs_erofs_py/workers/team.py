@@ -19,16 +19,16 @@ import select
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
-from ..errors import ErofsError
+from ..errors import ErofsError, WorkerDiedError
 from .memory import SharedMemory, SlotMap
-from .process import FRAME, Ends, Nursery, Work, WorkerDiedError, fork, frame, opened, signals_held
+from .process import FRAME, Ends, Nursery, Work, fork, frame, opened, signals_held
 
-__all__ = ["Slot", "SlotMap", "Team", "WorkerDiedError", "available_cores", "run"]
+__all__ = ["Slot", "SlotMap", "Team", "available_cores", "run"]
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -402,12 +402,12 @@ def _raised(error: Exception) -> Any:
     raise error
 
 
-def run(tasks: Iterable[Task], work: Callable[[Task], Answer], workers: int) -> Iterator[Answer]:
+def run(tasks: Iterable[Task], work: Callable[[Task], Answer], workers: int) -> Generator[Answer, None, None]:
     """Yield ``work(task)`` for each task, in order, as soon as it is known; tasks and answers are pickled.
 
     ``tasks`` is consumed while workers work, and only in this process. With fewer than two workers all happens here.
     What ``work`` raises, if that is an `ErofsError`, and whatever ``tasks`` raises is raised here, after the workers
-    were ended. Raises `WorkerDiedError`.
+    were ended. ``close`` ends them as well. Raises `WorkerDiedError`.
     """
     if workers < 2:
         yield from map(work, tasks)

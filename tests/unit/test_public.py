@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import inspect
 import subprocess
 import sys
+import typing
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import mkfs_erofs_py
 from mkfs_erofs_py import errors
+
+FUNCTIONS = [name for name in mkfs_erofs_py.__all__ if inspect.isfunction(getattr(mkfs_erofs_py, name))]
+#: Its options are those of `BuildOptions`, by name.
+FREE = {"build_image"}
 
 
 @pytest.mark.parametrize("name", mkfs_erofs_py.__all__)
@@ -34,3 +43,41 @@ def test_importing_the_package_loads_neither_builder_nor_reader() -> None:
     code = "import sys, mkfs_erofs_py; print(*[m for m in sys.modules if m.startswith('mkfs_erofs_py.')])"
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert out.split() == []
+
+
+def test_type_checkers_are_told_to_look() -> None:
+    assert importlib.resources.files(mkfs_erofs_py).joinpath("py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - FREE))
+def test_options_are_named_and_typed(name: str) -> None:
+    """An editor completes each option, and a type checker finds the wrong ones: no ``**options``, nothing untyped."""
+    function: Callable[..., Any] = getattr(mkfs_erofs_py, name)
+    hints = typing.get_type_hints(function)
+    for parameter in inspect.signature(function).parameters.values():
+        assert parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        assert hints[parameter.name] is not Any
+        if parameter.default is not parameter.empty and parameter.name not in ("name", "ranges"):
+            assert parameter.kind is parameter.KEYWORD_ONLY, f"{parameter.name} may be given by place"
+    assert hints["return"] is not Any
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_takes_long_reports_progress(name: str) -> None:
+    progress = inspect.signature(getattr(mkfs_erofs_py, name)).parameters["progress"]
+    assert progress.default is None
+    assert progress.kind is progress.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - FREE))
+def test_an_unknown_option_is_a_type_error_in_one_line(name: str) -> None:
+    with pytest.raises(TypeError, match=r"^[^\n]*unexpected keyword argument 'nonsense'[^\n]*$"):
+        getattr(mkfs_erofs_py, name)(b"image", b"other", nonsense=1)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in mkfs_erofs_py.__all__ if hasattr(getattr(mkfs_erofs_py, name), "as_dict")]
+)
+def test_results_are_values(name: str) -> None:
+    kind = getattr(mkfs_erofs_py, name)
+    assert kind.__dataclass_params__.frozen

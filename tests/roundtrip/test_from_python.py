@@ -1,0 +1,319 @@
+"""The functions that the package offers, on images of its own builder: what they take, return, report and raise."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import pickle
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from mkfs_erofs_py import (
+    Change,
+    Difference,
+    Extracted,
+    Finding,
+    Image,
+    LinkLoopError,
+    NotDirectoryError,
+    NotFoundError,
+    SourceError,
+    UnreadableError,
+    UsageError,
+    build_image,
+    diff_images,
+    extract_image,
+    measure,
+    predict,
+    profile_image,
+    verify_image,
+    write_tar,
+)
+from tests.support.trees import compare_trees
+
+
+@pytest.fixture(scope="module")
+def image(sample_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("python") / "image.erofs"
+    build_image(path, sample_tree)
+    return path
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return two images of small trees that differ."""
+    folder = tmp_path_factory.mktemp("changed")
+    for version in ("old", "new"):
+        (folder / version / "etc").mkdir(parents=True)
+        (folder / version / "etc" / "version").write_text(version)
+        (folder / version / "etc" / "same").write_text("same" * 2000)
+        (folder / version / version).touch()
+        (folder / version / "link").symlink_to(version)
+        for path in (folder / version, *(folder / version).rglob("*")):
+            os.utime(path, (1, 1), follow_symlinks=False)
+        build_image(folder / f"{version}.erofs", folder / version)
+    return folder / "old.erofs", folder / "new.erofs"
+
+
+class Heard:
+    """Takes progress reports and checks their shape."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        assert isinstance(stage, str)
+        assert done > 0
+        assert total is None or done <= total
+        self.stages.append(stage)
+
+
+SOURCES: dict[str, Callable[[Path], Any]] = {
+    "text": str,
+    "bytes": os.fsencode,
+    "a path": Path,
+    "memory": lambda path: memoryview(path.read_bytes()),
+    "a file": lambda path: io.BytesIO(path.read_bytes()),
+    "an open image": Image.open,
+}
+
+
+@pytest.mark.parametrize("form", SOURCES)
+def test_every_function_takes_every_form_of_an_image(form: str, image: Path, tmp_path: Path) -> None:
+    source = SOURCES[form](image)
+    assert verify_image(source).sound
+    assert diff_images(source, image) == []
+    files = extract_image(source, tmp_path / "out", paths=["files"]).files
+    assert write_tar(source, io.BytesIO(), paths=["files"]).files == files > 0
+    profile = profile_image(source, "name")
+    assert predict([profile, source]).total.images[0] == "name"
+    assert measure([source]).total == predict([source]).total
+    if isinstance(source, Image):
+        assert source.read("/files/text")  # whoever opened it closes it
+        with pytest.raises(UsageError, match="open already"):
+            verify_image(source, devices=["other"])
+        source.close()
+
+
+def test_a_sound_image_is_a_sound_report(image: Path, sample_tree: Path) -> None:
+    heard = Heard()
+    report = verify_image(image, tree=sample_tree, digest="sha256", progress=heard)
+    assert report.sound
+    assert report.findings == report.faults == ()
+    assert report.files == report.proven + sum(1 for _, inode in _inodes(image) if inode.is_file and not inode.size)
+    assert {path for path, name, _ in report.digests if name == "sha256"} == {
+        path for path, inode in _walk(image) if inode.is_file
+    }
+    assert set(heard.stages) == {"verifying"}
+    facts = json.loads(json.dumps(report.as_dict()))
+    assert (facts["status"], facts["files"], facts["findings"]) == ("sound", report.files, [])
+    assert pickle.loads(pickle.dumps(report)) == report
+
+
+def _walk(path: Path) -> list[tuple[bytes, Any]]:
+    with Image.open(path) as opened:
+        return list(opened.walk())
+
+
+def _inodes(path: Path) -> list[tuple[bytes, Any]]:
+    with Image.open(path) as opened:
+        return list(opened.inodes())
+
+
+def test_an_unsound_image_is_a_report_and_no_exception(image: Path, sample_tree: Path) -> None:
+    data = bytearray(image.read_bytes())
+    with Image.open(image) as opened:
+        claim = opened.fingerprint("files/noise")
+        place = opened.lookup("files/noise").offset
+    assert claim is not None
+    data[data.index(claim, place) + 20] ^= 1
+    report = verify_image(memoryview(data), tree=sample_tree)
+    assert not report.sound
+    (lie,) = (one for one in report.faults if one.path == b"/files/noise" and "content" in one.what)
+    assert (lie.kind, lie.expected == lie.found) == ("differs", False)
+    assert lie.as_dict()["path"] == "/files/noise"
+    garbage = verify_image(memoryview(b"garbage " * 999))
+    assert [(one.kind, one.path) for one in garbage.findings] == [("corrupt", b"")]
+    assert isinstance(garbage.findings[0], Finding)
+
+
+def test_a_manifest_may_be_given_as_a_value(image: Path) -> None:
+    digests = {path: (name, digest) for path, name, digest in verify_image(image, digest="blake3").digests}
+    assert verify_image(image, manifest=digests).sound
+    digests[b"/files/text"] = "blake3", "0" * 64
+    digests[b"/nowhere"] = "sha256", "0" * 64
+    report = verify_image(image, manifest=digests)
+    assert {one.path for one in report.faults} == {b"/files/text", b"/nowhere"}
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_extraction_says_what_it_wrote(workers: int, image: Path, sample_tree: Path, tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root makes devices and owners")
+    heard = Heard()
+    done = extract_image(image, tmp_path / "out", workers=workers, progress=heard)
+    assert compare_trees(sample_tree, tmp_path / "out") == []
+    assert done.inodes == len(_walk(image))
+    assert done.files == sum(inode.is_file for _, inode in _inodes(image))
+    assert set(heard.stages) == {"extracting"}
+    assert done.left_out == {}
+    assert json.loads(json.dumps(done.as_dict()))["size"] == done.size
+    assert pickle.loads(pickle.dumps(done)) == done
+
+
+def test_a_tar_stream_goes_to_any_file(image: Path) -> None:
+    class Pipe(io.RawIOBase):
+        """Takes bytes and can do nothing else."""
+
+        taken = b""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            self.taken += bytes(data)
+            return len(data)
+
+    heard, pipe = Heard(), Pipe()
+    done = write_tar(image, cast(Any, pipe), progress=heard)
+    assert not pipe.closed
+    assert done.left_out == {"sockets": 1}
+    assert json.loads(json.dumps(done.as_dict()))["left_out"] == {"sockets": 1}
+    with tarfile.open(fileobj=io.BytesIO(pipe.taken)) as archive:
+        assert len(archive.getmembers()) == done.inodes == len(_walk(image)) - 1
+    assert set(heard.stages) == {"extracting"}
+
+
+@pytest.mark.parametrize("form", [str, os.fsencode], ids=["text", "bytes"])
+def test_one_path_in_place_of_several_is_a_type_error(form: Callable[[str], Any], image: Path, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="a sequence of paths is wanted"):
+        extract_image(image, tmp_path / "out", paths=form("/files"))
+    with pytest.raises(TypeError, match="a sequence of paths is wanted"):
+        write_tar(image, io.BytesIO(), paths=form("/files"))
+
+
+def test_differences_are_values_in_order(changed: tuple[Path, Path]) -> None:
+    heard = Heard()
+    found = diff_images(*changed, progress=heard)
+    assert found == [
+        Difference("M", b"/etc/version", (Change("content", None, None),)),
+        Difference("M", b"/link", (Change("target", "old", "new"),)),
+        Difference("+", b"/new"),
+        Difference("-", b"/old"),
+    ]
+    assert set(heard.stages) == {"comparing"}
+    assert json.loads(json.dumps([one.as_dict() for one in found]))[1] == {
+        "mark": "M",
+        "path": "/link",
+        "changes": [["target", "old", "new"]],
+    }
+    with pytest.raises(UsageError, match="ignore 'nothing'"):
+        diff_images(*changed, ignore=cast(Any, ["nothing"]))
+
+
+def test_sharing_is_foretold_and_measured_from_paths(changed: tuple[Path, Path]) -> None:
+    heard = Heard()
+    predicted = predict(changed, top=3, progress=heard)
+    measured = measure(changed, progress=heard)
+    assert predicted.total == measured.total
+    assert predicted.total.images == tuple(map(str, changed))
+    assert predicted.total.saved_bytes == 8192
+    assert [file.path for file in predicted.top] == [b"/etc/same"]
+    assert json.loads(json.dumps(predicted.as_dict()))["total"]["images"] == [str(path) for path in changed]
+    assert measure(changed, names=["before", "after"]).total.images == ("before", "after")
+    assert len(set(heard.stages)) == 4
+    with pytest.raises(UsageError, match="1 names for 2 images"):
+        measure(changed, names=["one"])
+    with pytest.raises(UsageError, match="--top -1"):
+        predict(changed, top=-1)
+
+
+class StopError(Exception):
+    """What a caller raises to end the work."""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_caller_may_end_the_work(workers: int, image: Path, tmp_path: Path) -> None:
+    def stop(*_: object) -> None:
+        raise StopError
+
+    before = os.umask(0o22)
+    os.umask(before)
+    for call in (
+        lambda: verify_image(image, workers=workers, progress=stop),
+        lambda: extract_image(image, tmp_path / "out", workers=workers, progress=stop),
+        lambda: write_tar(image, io.BytesIO(), progress=stop),
+        lambda: diff_images(image, image, progress=stop),
+        lambda: measure([image], progress=stop),
+    ):
+        with pytest.raises(StopError) as raised:  # held, with all that its frames hold
+            call()
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+        del raised
+    assert os.umask(before) == before
+
+
+def test_missing_things_are_errors_that_python_knows(image: Path, tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    (loop / "folder").mkdir(parents=True)
+    (loop / "a").symlink_to("b")
+    (loop / "b").symlink_to("a")
+    build_image(tmp_path / "loop.erofs", loop)
+    nowhere = str(tmp_path / "nowhere")
+    with Image.open(image) as opened, Image.open(tmp_path / "loop.erofs") as circle:
+        cases: list[tuple[Callable[[], object], type[UnreadableError], type[OSError], int, object]] = [
+            (lambda: opened.lookup("/none"), NotFoundError, FileNotFoundError, errno.ENOENT, b"/none"),
+            (lambda: opened.read("none"), NotFoundError, FileNotFoundError, errno.ENOENT, b"none"),
+            (
+                lambda: opened.open_file("/files/text/x"),
+                NotDirectoryError,
+                NotADirectoryError,
+                errno.ENOTDIR,
+                b"/files/text/x",
+            ),
+            (lambda: circle.lookup("a"), LinkLoopError, OSError, errno.ELOOP, b"a"),
+            (
+                lambda: write_tar(opened, io.BytesIO(), paths=["no"]),
+                NotFoundError,
+                FileNotFoundError,
+                errno.ENOENT,
+                b"/no",
+            ),
+            (lambda: Image.open(nowhere), NotFoundError, FileNotFoundError, errno.ENOENT, nowhere),
+            (lambda: verify_image(nowhere), NotFoundError, FileNotFoundError, errno.ENOENT, nowhere),
+            (lambda: verify_image(image, tree=nowhere), NotFoundError, FileNotFoundError, errno.ENOENT, nowhere),
+            (lambda: verify_image(image, tree=image), NotDirectoryError, NotADirectoryError, errno.ENOTDIR, image),
+        ]
+        for call, kind, builtin, number, name in cases:
+            with pytest.raises(builtin) as raised:
+                call()
+            assert type(raised.value) is kind
+            assert (raised.value.errno, raised.value.filename) == (number, name)
+            assert str(raised.value).count("\n") == 0
+    with pytest.raises(SourceError):
+        verify_image(image, manifest=nowhere)
+    with pytest.raises(UsageError, match="'md5'"):
+        verify_image(image, digest="md5")
+
+
+@pytest.mark.parametrize("wrong", [5, None, object()], ids=repr)
+def test_what_is_no_image_by_its_type_is_a_type_error(wrong: Any, tmp_path: Path) -> None:
+    for call in (
+        lambda: verify_image(wrong),
+        lambda: extract_image(wrong, tmp_path / "out"),
+        lambda: write_tar(wrong, io.BytesIO()),
+        lambda: diff_images(wrong, wrong),
+        lambda: profile_image(wrong),
+        lambda: predict([wrong]),
+        lambda: measure([wrong]),
+    ):
+        with pytest.raises(TypeError, match=r"^an image is a path, a file object or a memoryview, not \w+$"):
+            call()
+    assert Extracted().as_dict() == {"inodes": 0, "files": 0, "size": 0, "left_out": {}}
