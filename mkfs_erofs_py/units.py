@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from .errors import UsageError, printable
 
@@ -19,8 +20,11 @@ __all__ = [
     "parse_size",
     "parse_time",
     "parse_uuid",
+    "several",
     "text",
 ]
+
+Values = TypeVar("Values", bound=Iterable[object])
 
 _SIZE = re.compile(r"(0x[0-9a-f]{1,16}|[0-9]{1,20})([kmg]?)(?:i?b)?", re.IGNORECASE)
 _SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30}
@@ -99,3 +103,10 @@ def distinct(paths: Sequence[str]) -> list[str]:
         number = paths[: at + 1].count(path)
         names.append(printable(path) + (f" ({number})" if number > 1 else ""))
     return names
+
+
+def several(what: str, given: Values) -> Values:
+    """Return ``given``; raise ``TypeError`` for a single text or path, whose letters would be taken for several."""
+    if isinstance(given, (str, bytes, os.PathLike)):
+        raise TypeError(f"{what}: a sequence is wanted, not the single {given!r}")
+    return given

@@ -11,7 +11,7 @@ from ..files.read_at import PathOrFile
 from ..ondisk.constants import FINGERPRINT_NAME
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, Inode, opened
-from ..units import exact_time, text
+from ..units import exact_time, several, text
 
 __all__ = ["IGNORABLE", "Change", "Difference", "Ignorable", "diff_images"]
 
@@ -68,7 +68,7 @@ def diff_images(
 
     Raises `UnreadableError`, `ImageError` and `UsageError`.
     """
-    unknown = sorted(set(ignore) - set(IGNORABLE))
+    unknown = sorted(set(several("ignore", ignore)) - set(IGNORABLE))
     if unknown:
         raise UsageError(f"ignore {unknown[0]!r}: not one of {', '.join(IGNORABLE)}")
     with opened(before, devices_before) as one, opened(after, devices_after) as two:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -112,6 +112,8 @@ def _wanted(tree: AnyPath | None, manifest: AnyPath | Digests | None, digest: st
         raise (NotDirectoryError if os.path.lexists(tree) else NotFoundError)(tree, "not a directory")
     if isinstance(manifest, (str, bytes, os.PathLike)):
         manifest = read_manifest(manifest)
+    elif manifest is not None and not isinstance(manifest, Mapping):
+        raise TypeError(f"a manifest is a path or a mapping of paths, not {type(manifest).__name__}")
     return _Wanted(os.fsencode(tree).rstrip(b"/") if tree is not None else None, manifest, digest)
 
 

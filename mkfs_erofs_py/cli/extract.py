@@ -43,14 +43,14 @@ def command(
     if folder == "-":
         if sys.stdout.isatty():
             raise OutputError(folder, "a tar stream does not go to a terminal")
-        done = write_tar(image, sys.stdout.buffer, paths=paths, devices=devices)
+        done = write_tar(image, sys.stdout.buffer, paths=paths or None, devices=devices)
         _say_left_out(done)
         return
     with Progress(quiet=quiet or as_json, unit=" inodes") as bar:
         done = extract_image(
             image,
             folder,
-            paths=paths,
+            paths=paths or None,
             devices=devices,
             workers=workers or 0,
             progress=bar.under(image),

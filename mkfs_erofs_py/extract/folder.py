@@ -47,7 +47,7 @@ def extract_image(
     image: ImageSource,
     folder: AnyPath,
     *,
-    paths: Sequence[str | bytes] = (),
+    paths: Sequence[str | bytes] | None = None,
     devices: Sequence[PathOrFile] = (),
     workers: int = 0,
     progress: Progress | None = None,
@@ -65,7 +65,9 @@ def extract_image(
         return _extract(one, paths, os.fsencode(folder), workers, progress or silent)
 
 
-def _extract(image: Image, paths: Sequence[str | bytes], folder: bytes, workers: int, progress: Progress) -> Extracted:
+def _extract(
+    image: Image, paths: Sequence[str | bytes] | None, folder: bytes, workers: int, progress: Progress
+) -> Extracted:
     count = workers or (1 if image.size < _SMALL else available_cores())
     expected = image.superblock.inodes
     top = _new_folder(folder)

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..read import Image, Inode
-from ..units import absolute
+from ..units import absolute, several
 
 __all__ = ["selected"]
 
 
-def selected(image: Image, paths: Sequence[str | bytes]) -> Iterator[tuple[bytes, Inode]]:
+def selected(image: Image, paths: Sequence[str | bytes] | None = None) -> Iterator[tuple[bytes, Inode]]:
     """Yield (path, inode) of all at or below ``paths`` and of the directories that lead there, parents first.
 
-    No paths at all mean everything. Paths come out absolute; symbolic links are not followed. Raises
-    ``NotFoundError`` for a path that the image does not have, ``ImageError``, ``TypeError`` for a single path in
-    place of several.
+    ``None`` means everything, an empty sequence nothing. Paths come out absolute; symbolic links are not followed.
+    Raises ``NotFoundError`` for a path that the image does not have, ``ImageError``, ``TypeError`` for a single path
+    in place of several.
     """
-    if isinstance(paths, (str, bytes)):
-        raise TypeError(f"paths: a sequence of paths is wanted, not the single {paths!r}")
-    tops = {absolute(path) for path in paths} or {b"/"}
+    tops = {b"/"} if paths is None else {absolute(path) for path in several("paths", paths)}
     given: set[bytes] = set()
     for top in sorted(tops):
         if any(top.startswith(one.rstrip(b"/") + b"/") for one in tops if one != top):

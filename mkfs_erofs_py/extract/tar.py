@@ -41,7 +41,7 @@ def write_tar(
     image: ImageSource,
     file: BinaryIO,
     *,
-    paths: Sequence[str | bytes] = (),
+    paths: Sequence[str | bytes] | None = None,
     devices: Sequence[PathOrFile] = (),
     progress: Progress | None = None,
 ) -> Extracted:
@@ -54,11 +54,13 @@ def write_tar(
     Raises `NotFoundError` for a path that the image does not have, `UnreadableError`, `ImageError` for what is
     malformed, and what ``file`` raises.
     """
+    if not hasattr(file, "write"):
+        raise TypeError(f"a tar stream goes to a binary file, not {type(file).__name__}")
     with opened(image, devices) as one:
         return _write(one, paths, file, progress or silent)
 
 
-def _write(image: Image, paths: Sequence[str | bytes], out: BinaryIO, progress: Progress) -> Extracted:
+def _write(image: Image, paths: Sequence[str | bytes] | None, out: BinaryIO, progress: Progress) -> Extracted:
     done = Tally()
     expected = image.superblock.inodes
     first: dict[int, bytes] = {}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import UsageError
 from ..files.read_at import PathOrFile
-from ..units import distinct
+from ..units import distinct, several
 from .image import Image
 
 __all__ = ["ImageSource", "names_of", "opened"]
@@ -29,7 +29,7 @@ def opened(source: ImageSource, devices: Sequence[PathOrFile] = ()) -> Iterator[
             raise UsageError("devices are given when an image is opened, and this one is open already")
         yield source
         return
-    with Image.open(source, devices=devices) as image:
+    with Image.open(source, devices=several("devices", devices)) as image:
         yield image
 
 
@@ -39,7 +39,7 @@ def names_of(sources: Sequence[ImageSource], names: Sequence[str] | None = None)
     Raises ``UsageError`` where there are not as many names as images.
     """
     if names is None:
-        return distinct([_name(source, number) for number, source in enumerate(sources, 1)])
+        return distinct([_name(source, number) for number, source in enumerate(several("images", sources), 1)])
     if len(names) != len(sources):
         raise UsageError(f"{len(names)} names for {len(sources)} images")
     return list(names)

@@ -18,6 +18,7 @@ from ..pagecache import Unshared, page_round, sharing_key
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, opened
 from ..read.opened import names_of
+from ..units import several
 
 __all__ = ["Answer", "Held", "Profile", "Saving", "TopFile", "common_matrix", "predict", "profile_image"]
 
@@ -190,7 +191,7 @@ def predict(images: Sequence[Profile | ImageSource], *, top: int = 0, progress: 
     """
     if top < 0:
         raise UsageError(f"--top {top}: a number of files, 0 or more")
-    names = names_of([image.name if isinstance(image, Profile) else image for image in images])
+    names = names_of([image.name if isinstance(image, Profile) else image for image in several("images", images)])
     profiles = []
     for number, (image, name) in enumerate(zip(images, names, strict=True), 1):
         profiles.append(image if isinstance(image, Profile) else profile_image(image, name))

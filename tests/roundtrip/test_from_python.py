@@ -167,6 +167,11 @@ def test_extraction_says_what_it_wrote(workers: int, image: Path, sample_tree: P
     assert pickle.loads(pickle.dumps(done)) == done
 
 
+def test_no_paths_are_nothing(image: Path, tmp_path: Path) -> None:
+    assert extract_image(image, tmp_path / "out", paths=[]) == write_tar(image, io.BytesIO(), paths=[]) == Extracted()
+    assert os.listdir(tmp_path / "out") == []
+
+
 def test_a_tar_stream_goes_to_any_file(image: Path) -> None:
     class Pipe(io.RawIOBase):
         """Takes bytes and can do nothing else."""
@@ -190,12 +195,23 @@ def test_a_tar_stream_goes_to_any_file(image: Path) -> None:
     assert set(heard.stages) == {"extracting"}
 
 
-@pytest.mark.parametrize("form", [str, os.fsencode], ids=["text", "bytes"])
-def test_one_path_in_place_of_several_is_a_type_error(form: Callable[[str], Any], image: Path, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="a sequence of paths is wanted"):
-        extract_image(image, tmp_path / "out", paths=form("/files"))
-    with pytest.raises(TypeError, match="a sequence of paths is wanted"):
-        write_tar(image, io.BytesIO(), paths=form("/files"))
+def test_a_wrong_argument_is_a_type_error_in_one_line(image: Path, tmp_path: Path) -> None:
+    out: Any = tmp_path / "out"
+    single: Any = "/files"
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: extract_image(image, out, paths=single), "paths: a sequence is wanted, not the single '/files'"),
+        (lambda: write_tar(image, io.BytesIO(), paths=single), "paths: a sequence is wanted, not the single '/files'"),
+        (lambda: verify_image(image, devices=single), "devices: a sequence is wanted, not the single '/files'"),
+        (lambda: diff_images(image, image, ignore=single), "ignore: a sequence is wanted, not the single '/files'"),
+        (lambda: predict(single), "images: a sequence is wanted, not the single '/files'"),
+        (lambda: measure(single), "images: a sequence is wanted, not the single '/files'"),
+        (lambda: write_tar(image, single), "a tar stream goes to a binary file, not str"),
+        (lambda: verify_image(image, manifest=cast(Any, 5)), "a manifest is a path or a mapping of paths, not int"),
+    ]
+    for call, message in cases:
+        with pytest.raises(TypeError) as raised:
+            call()
+        assert str(raised.value) == message
 
 
 def test_differences_are_values_in_order(changed: tuple[Path, Path]) -> None:

@@ -87,6 +87,15 @@ def test_imports_point_down(module: Path) -> None:
     assert upward == []
 
 
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if room_of(module) == "cli"], ids=lambda path: path.name
+)
+def test_no_feature_lives_in_the_command_line(module: Path) -> None:
+    """It parses, calls and prints: it has no business with structures, contents, processes or pages."""
+    below = {"ondisk", "compress", "encode", "files", "workers", "tree", "sources", "pagecache"}
+    assert [f"line {line}: {name}" for line, name in imports(module) if name.partition(".")[0] in below] == []
+
+
 @pytest.mark.parametrize("pair", [("read", "write"), ("write", "read"), ("pagecache", "read")], ids="-".join)
 def test_rooms_that_never_meet(pair: tuple[str, str]) -> None:
     one, other = pair
