@@ -139,7 +139,7 @@ import os, sys
 sys.argv = ["mkfs-erofs-py"]
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from mkfs_erofs_py.cli import extract, main
-from mkfs_erofs_py.extract import folder
+from mkfs_erofs_py.compress import lz4
 os.setgroups([]); os.setgid(1234); os.setuid(1234)
 main.run(["extract", {str(image)!r}, {str(tmp_path / "out")!r}])
 """
