@@ -1,4 +1,4 @@
-"""What an image says of itself, as data ready for JSON: superblock, inodes, spans of bytes, folders, every byte.
+"""What an image says of itself, as data ready for JSON: superblock, inodes, spans of bytes, directories, every byte.
 
 Names of files are text with lone surrogates for bytes that are not UTF-8 (`mkfs_erofs_py.units.text`); sizes and
 offsets are bytes, times seconds since 1970. Everything raises ``ImageError`` for what is malformed.
@@ -23,13 +23,13 @@ from .units import format_time, text
 
 __all__ = [
     "describe_data",
+    "describe_directory",
     "describe_entry",
     "describe_file",
-    "describe_folder",
     "describe_inode",
     "describe_map",
     "describe_superblock",
-    "folders",
+    "directories",
 ]
 
 _DEVICES = {METABOX: "metabox", PACKED: "packed inode", 0: "image"}
@@ -169,25 +169,25 @@ def describe_map(image: Image) -> dict[str, Any]:
     return {"size": image.size, "totals": dict(totals), "regions": regions}
 
 
-def describe_folder(image: Image, path: bytes, *, recursive: bool, follow: bool = True) -> Iterator[dict[str, Any]]:
-    """Yield `describe_entry` of what is in the folder at ``path``, and below it if ``recursive``.
+def describe_directory(image: Image, path: bytes, *, recursive: bool, follow: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield `describe_entry` of what is in the directory at ``path``, and below it if ``recursive``.
 
-    What is no folder stands for itself. ``follow`` is for a symbolic link at ``path``.
+    What is no directory stands for itself. ``follow`` is for a symbolic link at ``path``.
     """
     top = image.lookup(path, follow=follow)
     if not top.is_dir:
         yield describe_entry(image, path, top)
         return
-    for folder, entries in folders(image, path, top, recursive=recursive):
-        prefix = folder.rstrip(b"/") + b"/"
+    for directory, entries in directories(image, path, top, recursive=recursive):
+        prefix = directory.rstrip(b"/") + b"/"
         for entry in entries:
             yield describe_entry(image, prefix + entry.name, image.inode(entry.nid))
 
 
-def folders(image: Image, path: bytes, top: Inode, *, recursive: bool) -> Iterator[tuple[bytes, list[Dirent]]]:
-    """Yield the path of the folder ``top`` and, if asked, of all below it, each with its entries but ``.`` and ``..``.
+def directories(image: Image, path: bytes, top: Inode, *, recursive: bool) -> Iterator[tuple[bytes, list[Dirent]]]:
+    """Yield the directory ``top``, which is at ``path``, and, if asked, all below it: path, entries.
 
-    Only folders' inodes are read.
+    ``.`` and ``..`` are left out. Only directories' inodes are read.
     """
     seen = {top.nid}
     stack = [(path, top)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import stat
 import sys
 from collections.abc import Iterator
 
 import click
 
-from ..describe import describe_folder, folders
+from ..describe import describe_directory, directories
 from ..errors import printable
 from ..read import Image, Inode
 from ..units import absolute, format_time
@@ -34,9 +35,8 @@ def command(
     with Image.open(image, devices=devices) as opened:
         places = [absolute(path) for path in paths] or [b"/"]
         if as_json:
-            print_rows(
-                row for place in places for row in describe_folder(opened, place, recursive=recursive, follow=not long)
-            )
+            found = (describe_directory(opened, place, recursive=recursive, follow=not long) for place in places)
+            print_rows(itertools.chain.from_iterable(found))
             return
         out: list[str] = []
         for line in _lines(opened, places, long, recursive):
@@ -49,7 +49,7 @@ def command(
 
 
 def _lines(image: Image, places: list[bytes], long: bool, recursive: bool) -> Iterator[str]:
-    """Yield what is printed; an empty line stands between folders that are listed with their names."""
+    """Yield what is printed; an empty line stands between directories that are listed with their names."""
     several = recursive or len(places) > 1
     gap = False
     for place in places:
@@ -60,7 +60,7 @@ def _lines(image: Image, places: list[bytes], long: bool, recursive: bool) -> It
                 gap = False
             yield _line(image, place, inode) if long else printable(place)
             continue
-        for path, entries in folders(image, place, inode, recursive=recursive):
+        for path, entries in directories(image, place, inode, recursive=recursive):
             if gap:
                 yield ""
             if several:

@@ -17,7 +17,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 
-from ..errors import AnyPath, OutputError
+from ..errors import AnyPath, ErofsError, OutputError
 from ..files.read_at import PathOrFile
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, Inode, opened
@@ -97,7 +97,7 @@ def _new_folder(folder: bytes) -> int:
             if os.listdir(folder):
                 raise OutputError(folder, "is not empty: extract into a new or empty folder") from None
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OutputError:
+    except ErofsError:
         raise
     except OSError as error:
         raise OutputError.of(folder, error) from error
@@ -246,9 +246,9 @@ class _Writer:
                 inode = self._image.inode(nid)
                 try:
                     self._write_file(prefix + name, name, inode, fd, done)
+                except ErofsError:  # a device that fails is not the output's fault, though its error is an OSError, too
+                    raise
                 except OSError as error:
-                    if isinstance(error, OutputError):
-                        raise
                     raise OutputError.of(self._folder + prefix + name, error) from error
                 done.files += 1
                 done.size += inode.size
@@ -298,6 +298,8 @@ class _Writer:
             if inode.xattr_size:
                 self._set_xattrs(inode, done, fd, name)
             self._set_time(inode, done, fd, name)
+        except ErofsError:
+            raise
         except OSError as error:
             raise OutputError.of(self._folder + path, error) from error
 

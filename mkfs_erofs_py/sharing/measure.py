@@ -15,7 +15,16 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from ..errors import AnyPath, ImageError, NotFoundError, SourceError, UnreadableError, UsageError, printable
+from ..errors import (
+    AnyPath,
+    ImageError,
+    LinkLoopError,
+    NotDirectoryError,
+    NotFoundError,
+    SourceError,
+    UsageError,
+    printable,
+)
 from ..pagecache import PAGE, Advice, CachedFile, PageCache
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, Inode, opened
@@ -182,7 +191,7 @@ def _named(images: Sequence[tuple[str, Image]], ranges: Sequence[Range]) -> list
         for (_, image), files in zip(images, chosen, strict=True):
             try:
                 top = image.lookup(wanted.path)
-            except UnreadableError:
+            except (NotFoundError, NotDirectoryError, LinkLoopError):
                 missing += 1
                 continue
             for path, inode in image.walk(top) if top.is_dir else ((wanted.path, top),):

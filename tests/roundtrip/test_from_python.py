@@ -319,6 +319,28 @@ def test_missing_things_are_errors_that_python_knows(image: Path, tmp_path: Path
         verify_image(image, digest="md5")
 
 
+class Failing(io.BytesIO):
+    """An image on a device of which the part that holds the first files' contents cannot be read."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if 4096 <= self.tell() < 65536:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+
+def test_a_failing_device_is_blamed_on_nothing_else(image: Path, tmp_path: Path) -> None:
+    with Image.open(Failing(image.read_bytes())) as opened:
+        for call in (
+            lambda: verify_image(opened),
+            lambda: extract_image(opened, tmp_path / "out", workers=1),
+            lambda: write_tar(opened, io.BytesIO()),
+            lambda: measure([opened]),
+        ):
+            with pytest.raises(UnreadableError, match="Input/output error") as raised:
+                call()
+            assert raised.value.exit_code == 2
+
+
 @pytest.mark.parametrize("wrong", [5, None, object()], ids=repr)
 def test_what_is_no_image_by_its_type_is_a_type_error(wrong: Any, tmp_path: Path) -> None:
     for call in (

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkfs_erofs_py.errors import CorruptError, OutputError, UnreadableError, UsageError
+from mkfs_erofs_py.errors import CorruptError, NotFoundError, OutputError, UnreadableError, UsageError
 from mkfs_erofs_py.ondisk.constants import Compat
 from mkfs_erofs_py.pagecache import sharing_key
 from mkfs_erofs_py.read import Image
@@ -68,7 +68,7 @@ class FakeImage(_Base):
         for name, inode, _ in self.files:
             if name == path:
                 return inode
-        raise UnreadableError(path, "no such file in the image")
+        raise NotFoundError(path, "no such file in the image")
 
     def preadinto(self, inode: FakeInode, buffer: memoryview, offset: int) -> int:
         data = inode.data[offset : offset + len(buffer)]
