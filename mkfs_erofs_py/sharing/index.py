@@ -12,9 +12,10 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from ..errors import NotFoundError, OutputError, UnreadableError, UsageError, printable
+from ..errors import AnyPath, NotFoundError, OutputError, UnreadableError, UsageError, printable
 from ..pagecache import page_round
 from ..progress import Progress, silent
+from ..units import several
 from .predict import Answer, Profile, Saving, TopFile, common_matrix, profile_image
 
 __all__ = ["Index", "compare_with_index"]
@@ -32,7 +33,7 @@ CREATE INDEX of_image ON held (image);
 
 
 def compare_with_index(
-    index: str, images: Sequence[str] = (), *, top: int = 0, progress: Progress | None = None
+    index: AnyPath, images: Sequence[AnyPath] = (), *, top: int = 0, progress: Progress | None = None
 ) -> Answer:
     """Return what sharing saves between each of ``images`` and every image that the index file knows.
 
@@ -47,14 +48,14 @@ def compare_with_index(
     if not images and not os.path.exists(index):
         raise NotFoundError(index, "no such index: name images to begin one")
     with contextlib.closing(Index(index)) as known:
-        for number, path in enumerate(images, 1):
+        for number, path in enumerate(several("images", images), 1):
             if not known.knows(path):
                 known.add(path, profile_image(path))
             (progress or silent)("reading fingerprints", number, len(images))
         return known.answer(images or known.images(), top=top)
 
 
-def stamp(path: str) -> str:
+def stamp(path: AnyPath) -> str:
     """Return what changes whenever the file at ``path`` does. Raises ``UnreadableError``."""
     try:
         facts = os.stat(path)
@@ -69,7 +70,7 @@ class Index:
     Raises :class:`~mkfs_erofs_py.errors.OutputError` for a file that cannot be written, or is no index.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self._path = path
         with self._errors():
             self._db = sqlite3.connect(path, isolation_level=None)
@@ -109,7 +110,7 @@ class Index:
         with self._errors():
             return [os.fsdecode(path) for (path,) in self._db.execute("SELECT path FROM image ORDER BY id")]
 
-    def knows(self, path: str) -> bool:
+    def knows(self, path: AnyPath) -> bool:
         """Tell whether the image at ``path`` is in the index as it is now."""
         with self._errors():
             row = self._db.execute(
@@ -117,7 +118,7 @@ class Index:
             ).fetchone()
         return row is not None
 
-    def add(self, path: str, profile: Profile) -> None:
+    def add(self, path: AnyPath, profile: Profile) -> None:
         """Add the image at ``path``, or replace what was known of it. All or nothing."""
         with self._errors():
             self._db.execute("BEGIN IMMEDIATE")
@@ -128,7 +129,7 @@ class Index:
                 raise
             self._db.execute("COMMIT")
 
-    def _add(self, path: str, profile: Profile) -> None:
+    def _add(self, path: AnyPath, profile: Profile) -> None:
         old = self._db.execute("SELECT id FROM image WHERE path = ?", (_absolute(path),)).fetchone()
         if old is not None:
             self._db.execute("DELETE FROM held WHERE image = ?", old)
@@ -149,7 +150,7 @@ class Index:
         if old is not None:
             self._db.execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM held)")
 
-    def answer(self, paths: Sequence[str], *, top: int = 0) -> Answer:
+    def answer(self, paths: Sequence[AnyPath], *, top: int = 0) -> Answer:
         """Return what sharing saves in the whole fleet, and what each of ``paths`` shares with each other image.
 
         ``paths`` are in the index already; the pairs are those that have one of them. Where one fingerprint
@@ -213,7 +214,7 @@ class Index:
         )
 
 
-def _absolute(path: str) -> bytes:
+def _absolute(path: AnyPath) -> bytes:
     return os.path.abspath(os.fsencode(path))
 
 
