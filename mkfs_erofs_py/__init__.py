@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from .read import Image, Inode
     from .sharing import Answer, Profile, Range, Saving, TopFile, measure, predict, profile_image
     from .vfs import Vfs
-    from .write import BuildOptions, BuildSummary, TimePolicy, build_image
+    from .write import BuildOptions, BuildSummary, build_image
 
 __all__ = [
     "Advice",
@@ -104,7 +104,6 @@ __all__ = [
     "Range",
     "Saving",
     "SourceError",
-    "TimePolicy",
     "TopFile",
     "UnreadableError",
     "UnsupportedError",
@@ -152,7 +151,6 @@ _HOMES = {
     "Vfs": "vfs",
     "BuildOptions": "write",
     "BuildSummary": "write",
-    "TimePolicy": "write",
     "build_image": "write",
 }
 

@@ -16,7 +16,6 @@ from ..fingerprint import ALGORITHMS
 from ..units import format_size, parse_time
 from ..write import BuildOptions, BuildSummary, build_image
 from ..write.owners import owners
-from ..write.times import times
 from .progress import Progress
 from .types import SIZE, UUID
 
@@ -233,12 +232,8 @@ def command(
     image: bytes,
     sources: tuple[bytes, ...],
     extended: tuple[str, ...],
-    timestamp: int | None,
-    all_time: bool | None,
-    ignore_mtime: bool,
     identity: uuid.UUID | None,
     label: str,
-    compressor: str,
     fingerprint_name: str | None,
     xattr_prefixes: tuple[str, ...],
     verbosity: int,
@@ -254,14 +249,11 @@ def command(
     if len(sources) > 1:
         raise UsageError("several sources: not supported yet")
     changes = {**rest, **_extended(extended)}
-    changes["timestamp"], changes["time_policy"] = times(
-        timestamp, all_time=all_time, ignore_mtime=ignore_mtime, source_date_epoch=_source_date_epoch()
-    )
     changes["force_uid"], changes["force_gid"] = owners(click.get_current_context().meta.get(_OWNERS, ()))
     if fingerprint_name is not None:
         changes["fingerprint_name"] = os.fsencode(fingerprint_name)
     options = BuildOptions(
-        compressor=None if compressor == "none" else compressor,
+        source_date_epoch=_source_date_epoch(),
         uuid=identity,
         label=os.fsencode(label),
         xattr_prefixes=tuple(map(os.fsencode, xattr_prefixes)),

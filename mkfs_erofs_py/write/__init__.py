@@ -7,12 +7,11 @@ if TYPE_CHECKING:
     from .build import build_image
     from .options import BuildOptions
     from .summary import BuildSummary
-    from .times import TimePolicy
 
-__all__ = ["BuildOptions", "BuildSummary", "TimePolicy", "build_image"]
+__all__ = ["BuildOptions", "BuildSummary", "build_image"]
 
 #: Loaded on use: workers, which live in this package too, start up with every build and need none of it.
-_HOMES = {"BuildOptions": "options", "BuildSummary": "summary", "TimePolicy": "times", "build_image": "build"}
+_HOMES = {"BuildOptions": "options", "BuildSummary": "summary", "build_image": "build"}
 
 
 def __getattr__(name: str) -> Any:

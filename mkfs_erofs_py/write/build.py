@@ -6,16 +6,15 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 from ..compress import require_encoder
 from ..encode.policy import Policy, Uniform
 from ..encode.service import Service
 from ..encode.shelf import Shelf
-from ..errors import UsageError
 from ..files.output import create
 from ..files.spool import Spool
+from ..progress import Progress, silent
 from ..sources.directory import Exclude, read_directory
 from ..workers.team import available_cores
 from .area import Area
@@ -23,43 +22,38 @@ from .emit import emit
 from .features import front_size
 from .inodes import Inodes
 from .intake import Intake, place_contents
-from .options import BuildOptions
+from .options import BuildOptions, OptionNames, with_changes
 from .plan import make_plan
 from .profile import Profile, resolve
 from .summary import BuildSummary, summarize
 
-__all__ = ["Progress", "Source", "build_from", "build_image"]
+__all__ = ["Source", "build_from", "build_image"]
 
-#: Called with (what is being done, units done, units in all or ``None``): entries, then bytes.
-Progress = Callable[[str, int, int | None], None]
 #: Feeds a tree.
 Source = Callable[[Intake], None]
 
 
 def build_image(
-    image: str | bytes | os.PathLike[str],
-    source: str | bytes | os.PathLike[str],
+    image: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    source: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     options: BuildOptions | None = None,
     *,
     progress: Progress | None = None,
-    **changes: Any,
+    **changes: Unpack[OptionNames],
 ) -> BuildSummary:
     """Write the tree below ``source`` to a new EROFS image.
 
-    Options may also be given by name: ``build_image(i, s, compressor="zstd,9", pcluster=65536)``. The
-    same tree and options give the same bytes. Nothing is left at ``image``, nor changed, unless all
-    went well.
+    Options may also be given by name: ``build_image(i, s, compressor="zstd,9", pcluster=65536)``; those not
+    given are as the command has them without the environment. The same tree and options give the same
+    bytes. Nothing is left at ``image``, nor changed, unless all went well.
 
     Raises `UsageError` for impossible options, `SourceError` for what cannot be read or changes
-    meanwhile, `OutputError` for what cannot be written.
+    meanwhile, `OutputError` for what cannot be written; `TypeError` for what is no option at all.
     """
-    try:
-        options = replace(options or BuildOptions(), **changes)
-    except TypeError as error:
-        raise UsageError(str(error)) from None
+    options = with_changes(options, changes)
     exclude = Exclude.make(options.exclude_paths, options.exclude_regexes)
     source_path, image_path = os.fsencode(source), os.fsencode(image)
-    report = progress or _silent
+    report = progress or silent
 
     def feed(intake: Intake) -> None:
         read_directory(
@@ -83,7 +77,7 @@ def build_from(
     options: BuildOptions,
     *,
     policy: Callable[[Profile], Policy] = lambda profile: Uniform(profile.encoding),
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> BuildSummary:
     """Write the tree that ``source`` feeds to a new image; ``name`` is what to call the source.
 
@@ -119,7 +113,3 @@ def build_from(
         plan = make_plan(inodes, placed, front, output.position)
         superblock = emit(plan, spool, output)
     return summarize(image, name, plan, superblock, area, time.monotonic() - started)
-
-
-def _silent(stage: str, done: int, total: int | None) -> None:
-    """Report nothing."""

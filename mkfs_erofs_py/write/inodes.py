@@ -10,8 +10,9 @@ from ..errors import UsageError
 from ..ondisk.inode import COMPACT_SIZE, EXTENDED_SIZE
 from ..tree import Node, Tree
 from .attributes import Attributes
-from .options import BuildOptions, TimePolicy
+from .options import BuildOptions
 from .profile import Profile
+from .times import TimePolicy
 
 __all__ = ["Inodes"]
 
@@ -35,7 +36,7 @@ class Inodes:
         self.options = options
         self.profile = profile
         self.nodes: Sequence[Node] = [*tree.nodes, *nameless] if nameless else tree.nodes
-        moments = [_mtime(node, options) for node in self.nodes]
+        moments = [_moment(node, profile) for node in self.nodes]
         self.times = array("q", [seconds for seconds, _ in moments])
         self.nanoseconds = array("I", [nanoseconds for _, nanoseconds in moments])
         self.epoch, self.nsec = _epoch(Counter(moments[: len(tree.nodes)]), profile.wide)
@@ -88,13 +89,12 @@ def _owners(ids: list[int], forced: int | None, offset: int, option: str) -> arr
     return array("I", ids)
 
 
-def _mtime(node: Node, options: BuildOptions) -> tuple[int, int]:
-    stamp = options.timestamp
-    if stamp is None or options.time_policy is TimePolicy.KEEP:
+def _moment(node: Node, profile: Profile) -> tuple[int, int]:
+    """Return (seconds, nanoseconds) of an inode's time."""
+    stamp, policy = profile.stamp, profile.time_policy
+    if stamp is None or policy is TimePolicy.KEEP or (policy is TimePolicy.CLAMP and node.mtime < stamp):
         return node.mtime, node.nsec
-    if options.time_policy is TimePolicy.FIX or node.mtime >= stamp:
-        return stamp, 0
-    return node.mtime, node.nsec
+    return stamp, 0
 
 
 def _epoch(times: Counter[tuple[int, int]], wide: bool) -> tuple[int, int]:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import types
+import typing
 import uuid
 from dataclasses import dataclass
+from typing import TypedDict
 
 from ..ondisk.constants import FINGERPRINT_NAME
-from .times import TimePolicy
 
-__all__ = ["BuildOptions", "TimePolicy"]
+__all__ = ["BuildOptions", "OptionNames", "with_changes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
     """Everything that shapes an image. Times are seconds since 1970, sizes bytes.
 
-    ``compressor`` is in ``mkfs.erofs``'s ``-z`` syntax, ``None`` to store plain. ``pcluster`` is the
+    ``compressor`` is in ``mkfs.erofs``'s ``-z`` syntax, ``none`` or ``None`` to store plain. ``pcluster`` is the
     most a block-aligned physical cluster takes, or the content in a piece of encoded extents.
     ``encoded_extents`` and ``legacy_index`` choose the index; ``None`` and False leave it to
     ``kernel``, the release that must mount the image (``None``: 6.6, or what other options need).
-    ``timestamp`` with ``time_policy`` sets or clamps modification times. ``xattr_tolerance`` is how
+    ``timestamp``, ``all_time``, ``ignore_mtime`` and ``source_date_epoch`` set or clamp modification times, see
+    `mkfs_erofs_py.write.times.times`; the environment is not read. ``xattr_tolerance`` is how
     many inodes may repeat an attribute before it is stored once for all; negative leaves all out.
     ``fingerprint`` is ``blake3``, ``sha256`` or ``none``. ``workers`` is 0 for one a processor.
     """
@@ -40,7 +45,9 @@ class BuildOptions:
     inode_form: str = "auto"
     checksum: bool = True
     timestamp: int | None = None
-    time_policy: TimePolicy = TimePolicy.KEEP
+    all_time: bool | None = None
+    ignore_mtime: bool = False
+    source_date_epoch: int | None = None
     uuid: uuid.UUID | None = None
     label: bytes = b""
     force_uid: int | None = None
@@ -51,3 +58,65 @@ class BuildOptions:
     exclude_paths: tuple[str, ...] = ()
     exclude_regexes: tuple[str, ...] = ()
     workers: int = 0
+
+
+class OptionNames(TypedDict, total=False):
+    """The options as keywords: what `BuildOptions` has, each of which may be left out."""
+
+    compressor: str | None
+    pcluster: int | None
+    block_size: int
+    encoded_extents: bool | None
+    legacy_index: bool
+    dot_omitted: bool
+    kernel: str | None
+    fingerprint: str
+    fingerprint_name: bytes
+    xattr_prefixes: tuple[bytes, ...]
+    xattr_filter: bool
+    xattr_tolerance: int
+    inline_data: bool
+    inode_form: str
+    checksum: bool
+    timestamp: int | None
+    all_time: bool | None
+    ignore_mtime: bool
+    source_date_epoch: int | None
+    uuid: uuid.UUID | None
+    label: bytes
+    force_uid: int | None
+    force_gid: int | None
+    uid_offset: int
+    gid_offset: int
+    hard_dereference: bool
+    exclude_paths: tuple[str, ...]
+    exclude_regexes: tuple[str, ...]
+    workers: int
+
+
+def with_changes(options: BuildOptions | None, changes: OptionNames) -> BuildOptions:
+    """Return the options, or the default ones, with changes.
+
+    Raises `TypeError`, in one short line, for a name that is no option, and a value that is of the wrong type.
+    """
+    for name in changes:
+        if name not in OptionNames.__annotations__:
+            raise TypeError(f"{name!r} is no option of a build; see BuildOptions")
+    found = dataclasses.replace(options or BuildOptions(), **changes)
+    for name, kinds in _types().items():
+        value = getattr(found, name)
+        # True is an int to Python, but no size, owner or time.
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            names = " or ".join("None" if kind is types.NoneType else kind.__name__ for kind in kinds)
+            raise TypeError(f"{name}={value!r:.40}: {names} is wanted, not {type(value).__name__}")
+    return found
+
+
+@functools.cache
+def _types() -> dict[str, tuple[type, ...]]:
+    """Return the classes that each option's value may have; what a tuple holds is not told."""
+    found = {}
+    for name, hint in typing.get_type_hints(BuildOptions).items():
+        union = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        found[name] = tuple(typing.get_origin(kind) or kind for kind in union)
+    return found

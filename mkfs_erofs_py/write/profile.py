@@ -20,23 +20,29 @@ from ..ondisk.lcluster import COMPACT_MAX_BITS, D0_CBLKCNT
 from ..ondisk.superblock import LongPrefix
 from ..ondisk.xattr import LONG_PREFIX_FLAG, NAMESPACES
 from .options import BuildOptions
+from .times import TimePolicy, times
 
 __all__ = ["Profile", "first_sharing_kernel", "resolve"]
 
 #: Encoded extents: bytes of content a piece holds where ``-C`` does not say, and the least it may say.
 #: Smaller pieces cost more in lost context than the index saves.
 _EXTENT_PIECE, _EXTENT_PIECE_MIN = 65536, 8192
+#: The latest time of modification, in seconds since 1970, that a file system's signed 64 bits can hold.
+_LATEST = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """The layout that options resolve to; see `resolve`.
 
+    ``stamp``, in seconds since 1970, and ``time_policy`` say what becomes of files' times.
     ``encoding`` is what a content gets where no policy says otherwise, ``wide`` tells of the 48-bit layout,
     ``fingerprint_entry`` is the (index, suffix) under which fingerprints are stored, ``ishare`` whether the superblock
     announces them.
     """
 
+    stamp: int | None
+    time_policy: TimePolicy
     encoding: Encoding
     wide: bool
     fingerprint_entry: tuple[int, bytes] | None
@@ -59,19 +65,27 @@ def resolve(options: BuildOptions) -> Profile:
     """Decide the layout. Raises `UsageError` naming the option that is wrong or that the kernel lacks."""
     needs = Requirements(Kernel.parse(options.kernel) if options.kernel is not None else None)
     block_bits = _block_bits(options, needs)
-    if not 0 <= options.timestamp <= 0x7FFF_FFFF_FFFF_FFFF if options.timestamp is not None else False:
-        raise UsageError(f"-T{options.timestamp}: not a time since 1970")
+    stamp, time_policy = times(
+        options.timestamp,
+        all_time=options.all_time,
+        ignore_mtime=options.ignore_mtime,
+        source_date_epoch=options.source_date_epoch,
+    )
+    if stamp is not None and not 0 <= stamp <= _LATEST:
+        raise UsageError(f"-T{stamp}: not a time since 1970")
     if len(options.label) > 15:
         raise UsageError(f"-L: the label takes {len(options.label)} bytes; at most 15 fit")
     if options.inode_form not in ("auto", "compact", "extended"):
         raise UsageError(f"inode form {options.inode_form!r}: not auto, compact or extended")
-    compressor = parse_compressor(options.compressor) if options.compressor else None
+    compressor = None if _is_plain(options) else parse_compressor(options.compressor or "")
     wide = _wide(options, needs)
     index = _index(options, compressor, block_bits, wide, needs)
     pcluster = _pcluster(options, index, block_bits, compressor, needs)
     prefixes, entry = _prefixes(options, needs)
     ishare = bool(prefixes) and entry is not None and bool(entry[0] & LONG_PREFIX_FLAG)
     return Profile(
+        stamp=stamp,
+        time_policy=time_policy,
         encoding=Encoding(
             block_bits=block_bits,
             index=index,
@@ -87,6 +101,10 @@ def resolve(options: BuildOptions) -> Profile:
     )
 
 
+def _is_plain(options: BuildOptions) -> bool:
+    return options.compressor in (None, "", "none")
+
+
 def _block_bits(options: BuildOptions, needs: Requirements) -> int:
     size = options.block_size
     low, high = BLOCK_BITS_RANGE
@@ -95,7 +113,7 @@ def _block_bits(options: BuildOptions, needs: Requirements) -> int:
         raise UsageError(f"-b{size}: the block size is a power of two from {1 << low} to {1 << high}")
     if size < 4096:
         # Smaller than any page.
-        needs.require(f"-b{size}", Feature.SUBPAGE_COMPRESSED if options.compressor else Feature.SUBPAGE_PLAIN)
+        needs.require(f"-b{size}", Feature.SUBPAGE_PLAIN if _is_plain(options) else Feature.SUBPAGE_COMPRESSED)
     return bits
 
 

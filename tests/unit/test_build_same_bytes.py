@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from mkfs_erofs_py.read import Image
-from mkfs_erofs_py.write import TimePolicy
 from tests.support.images import WHEN, Spec, build, make, mixed, noise, text
 from tests.support.requirements import ROOT
 from tests.support.sample import make_tree
@@ -86,7 +85,7 @@ def test_a_fixed_time_makes_trees_alike_that_differ_in_times_alone(tmp_path: Pat
     images = []
     for when in (1, 2):
         os.utime(tree / "file", (when, when))
-        build(tmp_path / "image", tree, timestamp=5, time_policy=TimePolicy.FIX)
+        build(tmp_path / "image", tree, timestamp=5)
         images.append((tmp_path / "image").read_bytes())
     assert images[0] == images[1]
 

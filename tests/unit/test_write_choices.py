@@ -9,6 +9,7 @@ import pytest
 from mkfs_erofs_py.errors import UsageError
 from mkfs_erofs_py.write import BuildOptions
 from mkfs_erofs_py.write.owners import owners
+from mkfs_erofs_py.write.profile import resolve
 from mkfs_erofs_py.write.times import TimePolicy, times
 
 KEEP, CLAMP, FIX = TimePolicy.KEEP, TimePolicy.CLAMP, TimePolicy.FIX
@@ -44,7 +45,8 @@ def test_ignoring_times_needs_a_time() -> None:
 
 
 def test_the_default_is_that_of_the_builder() -> None:
-    assert times() == (BuildOptions().timestamp, BuildOptions().time_policy)
+    profile = resolve(BuildOptions())
+    assert times() == (profile.stamp, profile.time_policy)
     assert owners(()) == (BuildOptions().force_uid, BuildOptions().force_gid)
 
 
