@@ -9,16 +9,17 @@ from ..errors import CorruptError
 from .constants import NAME_MAX
 from .structure import Structure
 
-__all__ = ["DIRENT_SIZE", "Dirent", "directory_size", "pack_directory", "unpack_block"]
+__all__ = ["DIRENT_FORM", "DIRENT_SIZE", "Dirent", "directory_size", "pack_directory", "unpack_block"]
 
 DIRENT_SIZE = 12
-_DIRENT = Structure(
+DIRENT_FORM = Structure(
     DIRENT_SIZE,
     (0x00, "Q", "nid", "number of the inode that is named"),
     (0x08, "H", "name_offset", "where its name starts, from the block's start; names end where the next one starts"),
     (0x0A, "B", "type", "a `FileType`, so that listing needs no inode"),
     (0x0B, "x", "", "reserved"),
-).struct
+)
+_DIRENT = DIRENT_FORM.struct
 
 
 class Dirent(NamedTuple):

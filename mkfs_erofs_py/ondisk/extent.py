@@ -6,18 +6,34 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .structure import Structure
+
 __all__ = [
+    "EXTENT_FORMS",
     "PLEN_FORMAT_SHIFT",
     "PLEN_MASK",
     "PLEN_PARTIAL",
     "RECORD_SIZES",
+    "START_FORM",
     "ExtentRecord",
     "pack_extents",
     "pack_lengths",
     "plen_word",
 ]
 
-RECORD_SIZES = (4, 8, 16, 32)
+_FIELDS = (
+    (0x00, "I", "plen", "bits 0 to 20: bytes stored; bit 27: partial; bits 28 to 31: algorithm + 1, 0 for plain"),
+    (0x04, "I", "pstart_low", "address in bytes"),
+    (0x08, "I", "pstart_high", "bits 32 to 63 of it"),
+    (0x0C, "I", "lstart_low", "the file's byte at which the piece begins"),
+    (0x10, "I", "lstart_high", "bits 32 to 63 of it"),
+    (0x14, "12x", "", "reserved"),
+)
+#: The record of each size: each adds to what the one before it has.
+EXTENT_FORMS = {size: Structure(size, *_FIELDS[:count]) for size, count in ((4, 1), (8, 2), (16, 4), (32, 6))}
+#: What stands in front of records of 4 bytes.
+START_FORM = Structure(8, (0x00, "Q", "start", "address of the first piece; the others lie back to back behind it"))
+RECORD_SIZES = tuple(EXTENT_FORMS)
 PLEN_MASK = (1 << 21) - 1
 PLEN_PARTIAL = 1 << 27
 PLEN_FORMAT_SHIFT = 28
@@ -62,7 +78,7 @@ def pack_extents(extents: Sequence[ExtentRecord], record_size: int) -> bytes:
     if record_size == 8:
         pairs = [x for e, w in zip(extents, words, strict=True) for x in (w, e.physical & _LOW)]
         return struct.pack(f"<{len(pairs)}I", *pairs)
-    short, long = struct.Struct("<IIII"), struct.Struct("<IIIII12x")
+    short, long = EXTENT_FORMS[16].struct, EXTENT_FORMS[32].struct
     return b"".join(
         short.pack(w, e.physical & _LOW, e.physical >> 32, e.logical & _LOW)
         if record_size == 16

@@ -11,8 +11,10 @@ from .structure import Structure
 
 __all__ = [
     "COMPACT",
+    "COMPACT_FORM",
     "COMPACT_SIZE",
     "EXTENDED",
+    "EXTENDED_FORM",
     "EXTENDED_SIZE",
     "InodeRecord",
     "decode_rdev",
@@ -25,7 +27,7 @@ EXTENDED_SIZE = 64
 
 # A compact record serves where the size is below 4 GiB, owner, group and links below 65536, and the time is the
 # image's epoch; in 48-bit images, any time from the epoch on that 32 bits of seconds reach.
-_COMPACT = Structure(
+COMPACT_FORM = Structure(
     COMPACT_SIZE,
     (0x00, "H", "format", "bit 0: extended (clear here); bits 1 to 3: layout; bit 4: flag; other bits zero"),
     (0x02, "H", "xattr_icount", "0 without attributes, else 1 + the 4-byte words behind the area's first 12 bytes"),
@@ -39,7 +41,7 @@ _COMPACT = Structure(
     (0x1A, "H", "gid", "group"),
     (0x1C, "4x", "", "reserved"),
 )
-_EXTENDED = Structure(
+EXTENDED_FORM = Structure(
     EXTENDED_SIZE,
     (0x00, "H", "format", "as in the compact form, bit 0 set"),
     (0x02, "H", "xattr_icount", "as in the compact form"),
@@ -56,7 +58,7 @@ _EXTENDED = Structure(
     (0x30, "16x", "", "reserved"),
 )
 #: The two forms by position, for who reads or writes a great many.
-COMPACT, EXTENDED = _COMPACT.struct, _EXTENDED.struct
+COMPACT, EXTENDED = COMPACT_FORM.struct, EXTENDED_FORM.struct
 _pack_compact, _pack_extended = COMPACT.pack, EXTENDED.pack
 
 
@@ -136,7 +138,7 @@ class InodeRecord:
         extended = bool(data[offset] & 1)
         if extended and offset + EXTENDED_SIZE > len(data):
             raise OutOfBoundsError("extended inode lies outside the image", offset)
-        form = _EXTENDED if extended else _COMPACT
+        form = EXTENDED_FORM if extended else COMPACT_FORM
         fields = form.unpack(data, offset)
         word: int = fields.pop("format")
         flag = bool(word >> 4 & 1)

@@ -7,22 +7,26 @@ the head before and the head after them are.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import OutOfBoundsError
+from .structure import Structure
 
 __all__ = [
+    "BASE_FORM",
     "COMPACT_MAX_BITS",
     "D0_CBLKCNT",
     "DELTA_MAX",
+    "HEADER_FORM",
     "HEADER_SIZE",
+    "HEAD_FORM",
     "LCLUSTER_HEAD1",
     "LCLUSTER_HEAD2",
     "LCLUSTER_NONHEAD",
     "LCLUSTER_PLAIN",
+    "NONHEAD_FORM",
     "RECORD_SIZE",
     "Advise",
     "MapHeader",
@@ -47,9 +51,36 @@ DELTA_MAX = 0x7FF
 COMPACT_MAX_BITS, COMPACT_2B_MAX_BITS = 14, 12
 
 HEADER_SIZE = RECORD_SIZE = 8
-_HEADER = struct.Struct("<IHBB")
-_HEAD = struct.Struct("<HHI")
-_NONHEAD = struct.Struct("<HHHH")
+HEADER_FORM = Structure(
+    HEADER_SIZE,
+    (0x00, "I", "union", "by advise: a fragment's offset, an inline pcluster's bytes (high half), a count of extents"),
+    (0x04, "H", "advise", "bits of `Advise`"),
+    (0x06, "B", "algorithms", "HEAD1's algorithm in the low four bits, HEAD2's in the high ones"),
+    (0x07, "B", "cluster_bits", "log2 of lclusters over blocks; bit 7: the file is one fragment"),
+)
+#: A full index's record where a pcluster begins.
+HEAD_FORM = Structure(
+    RECORD_SIZE,
+    (0x00, "H", "word", "bits 0 and 1: type; `HOLE_FLAG`; `PARTIAL_REF`"),
+    (0x02, "H", "clusterofs", "byte of the lcluster at which it begins"),
+    (0x04, "I", "block", "its first block"),
+)
+#: A full index's record where none begins.
+NONHEAD_FORM = Structure(
+    RECORD_SIZE,
+    (0x00, "H", "word", "as of a head, with the type `LCLUSTER_NONHEAD`"),
+    (0x02, "2x", "", "reserved"),
+    (
+        0x04,
+        "H",
+        "d0",
+        "lclusters back to the head; right behind it `D0_CBLKCNT` and the pcluster's blocks, where stored",
+    ),
+    (0x06, "H", "d1", "lclusters on to the next head"),
+)
+#: What ends a compact index's pack.
+BASE_FORM = Structure(4, (0x00, "I", "base", "block from which the blocks of the pack's heads are counted"))
+_HEADER, _HEAD, _NONHEAD = HEADER_FORM.struct, HEAD_FORM.struct, NONHEAD_FORM.struct
 
 
 class Advise:
@@ -147,7 +178,7 @@ def pack_full(header: MapHeader, pclusters: Iterable[Fields], size: int, bits: i
     out = bytearray(header.pack() + bytes(8))
     for kind, first, second in _slots(pclusters, size, bits, big):
         if kind == LCLUSTER_NONHEAD:
-            out += _NONHEAD.pack(kind, 0, first, second)
+            out += _NONHEAD.pack(kind, first, second)
         else:
             out += _HEAD.pack(kind, first, second)
     return bytes(out)

@@ -20,6 +20,11 @@ from .constants import (
 from .structure import Structure
 
 __all__ = [
+    "EXTENSION_FORM",
+    "LENGTH_FORM",
+    "PREFIX_FORM",
+    "RECORD_FORMS",
+    "SUPERBLOCK_FORM",
     "AlgorithmRecord",
     "LongPrefix",
     "Superblock",
@@ -31,7 +36,7 @@ __all__ = [
     "unpack_prefixes",
 ]
 
-_SUPERBLOCK = Structure(
+SUPERBLOCK_FORM = Structure(
     SUPERBLOCK_SIZE,
     (0x00, "I", "magic", "E0F5E1E2"),
     (0x04, "I", "checksum", "over the rest of block 0 with this field zero; see `checksum`"),
@@ -62,7 +67,7 @@ _SUPERBLOCK = Structure(
     (0x70, "Q", "root_nid_wide", "48-bit images: number of the root's inode; see `Superblock`"),
     (0x78, "8x", "", "reserved"),
 )
-_EXTENSION = Structure(
+EXTENSION_FORM = Structure(
     16,
     (0x00, "Q", "metabox_nid", "number of the metabox inode"),
     (0x08, "8x", "", "reserved"),
@@ -129,10 +134,10 @@ class Superblock:
             values["root_nid_or_blocks_high"], values["root_nid_wide"] = self.blocks >> 32, self.root_nid
         else:
             values["root_nid_or_blocks_high"], values["root_nid_wide"] = self.root_nid, 0
-        main = _SUPERBLOCK.pack(values)
+        main = SUPERBLOCK_FORM.pack(values)
         if not self.ext_slots:
             return main
-        return (main + _EXTENSION.pack({"metabox_nid": self.metabox_nid})).ljust(self.size, b"\0")
+        return (main + EXTENSION_FORM.pack({"metabox_nid": self.metabox_nid})).ljust(self.size, b"\0")
 
     @classmethod
     def unpack(cls, data: bytes | memoryview, offset: int = SUPERBLOCK_OFFSET) -> Superblock:
@@ -142,7 +147,7 @@ class Superblock:
         """
         if offset + SUPERBLOCK_SIZE > len(data):
             raise OutOfBoundsError("too short to hold an EROFS superblock", offset)
-        values = _SUPERBLOCK.unpack(data, offset)
+        values = SUPERBLOCK_FORM.unpack(data, offset)
         magic = values.pop("magic")
         if magic != SUPERBLOCK_MAGIC:
             raise CorruptError(f"not an EROFS image: magic is {magic:#010x}, not {SUPERBLOCK_MAGIC:#010x}", offset)
@@ -154,14 +159,14 @@ class Superblock:
             values["blocks"] |= short << 32
         if values["ext_slots"]:
             behind = offset + SUPERBLOCK_SIZE
-            if behind + _EXTENSION.size > len(data):
+            if behind + EXTENSION_FORM.size > len(data):
                 raise OutOfBoundsError("superblock extension lies outside the image", behind)
-            values |= _EXTENSION.unpack(data, behind)
+            values |= EXTENSION_FORM.unpack(data, behind)
         return cls(**values)
 
 
 # The fields that stand in the structure as they are.
-_SAME = tuple(field.name for field in fields(Superblock) if field.name in _SUPERBLOCK.names)
+_SAME = tuple(field.name for field in fields(Superblock) if field.name in SUPERBLOCK_FORM.names)
 
 
 def checksum_end(block_size: int) -> int:
@@ -205,7 +210,7 @@ class AlgorithmRecord:
 
     def payload(self) -> bytes:
         """Return the record without its length."""
-        return _RECORDS[self.algorithm].pack(
+        return RECORD_FORMS[self.algorithm].pack(
             {
                 "max_distance": self.max_distance,
                 "max_pcluster": self.max_pcluster,
@@ -217,8 +222,10 @@ class AlgorithmRecord:
         )
 
 
-# Each record stands behind the 16-bit count of its bytes, and may be longer than what is known of it.
-_RECORDS = {
+#: What stands in front of each record.
+LENGTH_FORM = Structure(2, (0x00, "H", "length", "bytes of the record that follows; may be more than are known of it"))
+#: The records themselves.
+RECORD_FORMS = {
     Algorithm.LZ4: Structure(
         14,
         (0x00, "H", "max_distance", "bytes"),
@@ -251,7 +258,7 @@ def pack_algorithms(records: Iterable[AlgorithmRecord]) -> bytes:
     out = b""
     for record in sorted(records, key=lambda r: r.algorithm):
         payload = record.payload()
-        one = struct.pack("<H", len(payload)) + payload
+        one = LENGTH_FORM.struct.pack(len(payload)) + payload
         out += one.ljust((len(one) + 3) & ~3, b"\0")
     return out
 
@@ -269,8 +276,8 @@ def unpack_algorithms(data: bytes | memoryview, offset: int, bitmap: int) -> tup
         offset = (offset + 3) & ~3
         if offset + 2 > len(data):
             raise OutOfBoundsError(f"{algorithm.name} record lies outside the image", offset)
-        (length,) = struct.unpack_from("<H", data, offset)
-        if length < _RECORDS[algorithm].size:
+        (length,) = LENGTH_FORM.struct.unpack_from(data, offset)
+        if length < RECORD_FORMS[algorithm].size:
             raise CorruptError(f"{algorithm.name} record of {length} bytes is too short", offset)
         if offset + 2 + length > len(data):
             raise OutOfBoundsError(f"{algorithm.name} record lies outside the image", offset)
@@ -280,7 +287,7 @@ def unpack_algorithms(data: bytes | memoryview, offset: int, bitmap: int) -> tup
 
 
 def _unpack_algorithm(algorithm: Algorithm, data: bytes | memoryview, offset: int) -> AlgorithmRecord:
-    values = _RECORDS[algorithm].unpack(data, offset)
+    values = RECORD_FORMS[algorithm].unpack(data, offset)
     form = values.pop("format", 0)
     if form:
         raise CorruptError(f"unknown {_SPOKEN[algorithm]} format {form}", offset)
@@ -289,6 +296,13 @@ def _unpack_algorithm(algorithm: Algorithm, data: bytes | memoryview, offset: in
     elif algorithm is Algorithm.ZSTD:
         values["window_bits"] = 10 + values.pop("window_bits_less_10")
     return AlgorithmRecord(algorithm=algorithm, **values)
+
+
+PREFIX_FORM = Structure(
+    3,
+    (0x00, "H", "length", "bytes that follow, 1 to 256"),
+    (0x02, "B", "base_index", "a namespace; the rest of the prefix follows"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +314,7 @@ class LongPrefix:
 
     def pack(self) -> bytes:
         """Return ``u16 length | base index | infix`` padded to 4 bytes."""
-        one = struct.pack("<HB", 1 + len(self.infix), self.base_index) + self.infix
+        one = PREFIX_FORM.struct.pack(1 + len(self.infix), self.base_index) + self.infix
         return one.ljust((len(one) + 3) & ~3, b"\0")
 
 

@@ -13,6 +13,8 @@ from .structure import Structure
 from .superblock import LongPrefix
 
 __all__ = [
+    "ENTRY_FORM",
+    "HEADER_FORM",
     "HEADER_SIZE",
     "LONG_PREFIX_FLAG",
     "NAMESPACES",
@@ -40,18 +42,19 @@ LONG_PREFIX_FLAG = 0x80
 HEADER_SIZE = 12
 #: Most shared entries an inode can name, longest suffix and value: what the fields below hold.
 MAX_SHARED, MAX_SUFFIX, MAX_VALUE = 255, 255, 65535
-_HEADER = Structure(
+HEADER_FORM = Structure(
     HEADER_SIZE,
     (0x00, "I", "filter", "a clear bit says that a name with this hash may be among the inode's; see `filter_word`"),
     (0x04, "B", "shared_count", "ids of shared entries, 4 bytes each, that follow"),
     (0x05, "7x", "", "reserved"),
-).struct
-_ENTRY = Structure(
+)
+ENTRY_FORM = Structure(
     4,
     (0x00, "B", "suffix_size", "bytes of the name behind its namespace or prefix; the name follows, then the value"),
     (0x01, "B", "index", "the namespace, or 80 plus the number of a long prefix"),
     (0x02, "H", "value_size", "bytes of the value"),
-).struct
+)
+_HEADER, _ENTRY = HEADER_FORM.struct, ENTRY_FORM.struct
 # The kernel's seed, to which the namespace's index is added.
 _FILTER_SEED = 0x25BBE08F
 

@@ -23,7 +23,7 @@ from .features import front_size
 from .inodes import Inodes
 from .intake import Intake, place_contents
 from .options import BuildOptions, OptionNames, with_changes
-from .plan import make_plan
+from .plan import Plan, make_plan
 from .profile import Profile, resolve
 from .summary import BuildSummary, summarize
 
@@ -78,11 +78,12 @@ def build_from(
     *,
     policy: Callable[[Profile], Policy] = lambda profile: Uniform(profile.encoding),
     progress: Progress = silent,
+    planned: Callable[[Plan], None] = lambda _: None,
 ) -> BuildSummary:
     """Write the tree that ``source`` feeds to a new image; ``name`` is what to call the source.
 
-    ``policy`` makes, of the profile that the options resolve to, what decides how each content is stored. Raises as
-    `build_image` does.
+    ``policy`` makes, of the profile that the options resolve to, what decides how each content is stored.
+    ``planned`` is shown the plan before it is written down. Raises as `build_image` does.
     """
     started = time.monotonic()
     profile = resolve(options)
@@ -111,5 +112,6 @@ def build_from(
 
         placed = place_contents(inodes, intake, service, area, note)
         plan = make_plan(inodes, placed, front, output.position)
+        planned(plan)
         superblock = emit(plan, spool, output)
     return summarize(image, name, plan, superblock, area, time.monotonic() - started)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..encode.encoded import HOLE, PLAIN, Spans
 from ..encode.encoding import Encoding, IndexForm
@@ -13,6 +14,7 @@ from ..ondisk.lcluster import (
     HEADER_SIZE,
     LCLUSTER_HEAD1,
     LCLUSTER_PLAIN,
+    RECORD_SIZE,
     Advise,
     MapHeader,
     compact_size,
@@ -22,7 +24,7 @@ from ..ondisk.lcluster import (
 )
 from .area import Placed
 
-__all__ = ["index_bytes", "index_size"]
+__all__ = ["IndexPlaces", "index_bytes", "index_places", "index_size"]
 
 #: Records of encoded extents: without addresses up to so many, since a reader adds up lengths from the
 #: first on; with low addresses while the data ends below 4 GiB; with whole ones behind.
@@ -42,6 +44,32 @@ def index_size(placed: Placed, at: int) -> int:
     record = _record_size(placed, placed.spans)
     table = _up(begin + HEADER_SIZE, record)
     return table - at + record * len(placed.addresses) + (8 if record == 4 else 0)
+
+
+class IndexPlaces(NamedTuple):
+    """Where the parts of an index stand, as absolute offsets.
+
+    ``records`` is where the first record or pack is, ``record`` the bytes of a record (0 for packs), ``end`` where the
+    index ends.
+    """
+
+    header: int
+    records: int
+    record: int
+    end: int
+
+
+def index_places(placed: Placed, at: int) -> IndexPlaces:
+    """Return where the parts of the index are that `index_size` measures."""
+    begin, end = _up(at, 8), at + index_size(placed, at)
+    index = placed.key.encoding.index
+    if index is IndexForm.EXTENTS:
+        assert placed.spans is not None
+        record = _record_size(placed, placed.spans)
+        return IndexPlaces(begin, end - record * len(placed.addresses), record, end)
+    if index is IndexForm.FULL:
+        return IndexPlaces(begin, begin + HEADER_SIZE + 8, RECORD_SIZE, end)
+    return IndexPlaces(begin, begin + HEADER_SIZE, 0, end)
 
 
 def index_bytes(placed: Placed, at: int) -> bytes:

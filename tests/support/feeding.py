@@ -14,7 +14,7 @@ from mkfs_erofs_py.tree import Bytes, Facts, Reopen, Stream
 from mkfs_erofs_py.write.build import Source
 from mkfs_erofs_py.write.intake import Intake
 
-__all__ = ["BySuffix", "Pipe", "facts_of", "piped", "variant"]
+__all__ = ["BySuffix", "Pipe", "facts_of", "given", "piped", "variant"]
 
 
 class Pipe:
@@ -58,6 +58,32 @@ def facts_of(path: Path) -> Facts:
         if stat.S_ISCHR(st.st_mode) or stat.S_ISBLK(st.st_mode)
         else (0, 0),
     )
+
+
+def given(files: Mapping[str, bytes | Facts], links: Mapping[str, str] | None = None) -> Source:
+    """Return a source of files by path, where bytes stand for a plain regular file; ``links`` are more names.
+
+    The path of the root is empty.
+    """
+
+    def feed(intake: Intake) -> None:
+        tree = intake.tree
+        for path, what in files.items():
+            name = os.fsencode(path)
+            facts = what
+            if isinstance(facts, bytes):
+                facts = Facts(stat.S_IFREG | 0o644, 0, 0, 0, 0, (), len(facts), Bytes(name, facts))
+            if name:
+                tree.put(tree.folder(os.path.dirname(name)), os.path.basename(name), facts)
+            else:
+                tree.describe_root(facts)
+        for path, other in (links or {}).items():
+            name = os.fsencode(path)
+            draft = tree.find(os.fsencode(other))
+            assert draft is not None
+            tree.link(tree.folder(os.path.dirname(name)), os.path.basename(name), draft)
+
+    return feed
 
 
 def piped(
