@@ -56,6 +56,12 @@ class Output:
         with _translated(self._path):
             self._write(data, offset)
 
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Return ``size`` bytes that were written at ``offset``, fewer at the end. Raises `OutputError`."""
+        self.flush()
+        with _translated(self._path):
+            return os.pread(self._fd, size, offset)
+
     def pad(self, unit: int) -> None:
         """Append zeros up to a multiple of ``unit``."""
         if short := -self.position % unit:

@@ -32,6 +32,7 @@ __all__ = [
     "MapHeader",
     "Pcluster",
     "compact_counts",
+    "compact_pack",
     "compact_size",
     "full_size",
     "pack_compact",
@@ -195,6 +196,24 @@ def compact_counts(base: int, total: int, two_byte: bool) -> tuple[int, int, int
         return total, 0, 0
     middle = (total - lead) & ~15
     return lead, middle, total - lead - middle
+
+
+def compact_pack(counts: tuple[int, int, int], lcn: int) -> tuple[int, int, int, int]:
+    """Return the pack of lcluster ``lcn``: its begin and end behind ``base``, its first lcluster, and how many it has.
+
+    ``counts`` are what `compact_counts` returned.
+    """
+    lead, middle, _ = counts
+    if lcn < lead or not middle:
+        first = lcn & ~1
+        return 4 * first, 4 * first + 8, first, 2
+    if lcn < lead + middle:
+        nth = (lcn - lead) >> 4
+        at = 4 * lead + 32 * nth
+        return at, at + 32, lead + 16 * nth, 16
+    nth = (lcn - lead - middle) >> 1
+    at = 4 * lead + 2 * middle + 8 * nth
+    return at, at + 8, lead + middle + 2 * nth, 2
 
 
 def compact_size(base: int, size: int, bits: int, two_byte: bool) -> int:

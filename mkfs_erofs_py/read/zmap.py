@@ -25,6 +25,7 @@ from ..ondisk.lcluster import (
     Advise,
     MapHeader,
     compact_counts,
+    compact_pack,
     unpack_full,
     unpack_packs,
 )
@@ -119,17 +120,7 @@ class ClusterIndex:
 
     def _compact_place(self, lcn: int) -> tuple[int, int, int, int]:
         """Return the pack of record ``lcn``: (offset from the start, end, first record, records in it)."""
-        lead, middle, _ = self._layout
-        if lcn < lead or not middle:
-            first = lcn & ~1
-            return 4 * first, 4 * first + 8, first, 2
-        if lcn < lead + middle:
-            nth = (lcn - lead) >> 4
-            at = 4 * lead + 32 * nth
-            return at, at + 32, lead + 16 * nth, 16
-        nth = (lcn - lead - middle) >> 1
-        at = 4 * lead + 2 * middle + 8 * nth
-        return at, at + 8, lead + middle + 2 * nth, 2
+        return compact_pack(self._layout, lcn)
 
     def _load(self, lcn: int, count: int) -> tuple[int, list[_Slot]]:
         """Read about ``count`` records around and from ``lcn`` -> number of the first, records."""

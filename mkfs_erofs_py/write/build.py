@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Unpack
 
 from ..compress import require_encoder
@@ -23,6 +23,7 @@ from .features import front_size
 from .inodes import Inodes
 from .intake import Intake, place_contents
 from .options import BuildOptions, OptionNames, with_changes
+from .override import Override, resolve_overrides
 from .plan import Plan, make_plan
 from .profile import Profile, resolve
 from .summary import BuildSummary, summarize
@@ -79,11 +80,13 @@ def build_from(
     policy: Callable[[Profile], Policy] = lambda profile: Uniform(profile.encoding),
     progress: Progress = silent,
     planned: Callable[[Plan], None] = lambda _: None,
+    overrides: Sequence[Override] = (),
 ) -> BuildSummary:
     """Write the tree that ``source`` feeds to a new image; ``name`` is what to call the source.
 
     ``policy`` makes, of the profile that the options resolve to, what decides how each content is stored.
-    ``planned`` is shown the plan before it is written down. Raises as `build_image` does.
+    ``planned`` is shown the plan before it is written down; ``overrides`` are fields that then get other values, in
+    an image that is meant to be wrong. Raises as `build_image` does, and `UsageError` for impossible overrides.
     """
     started = time.monotonic()
     profile = resolve(options)
@@ -113,5 +116,5 @@ def build_from(
         placed = place_contents(inodes, intake, service, area, note)
         plan = make_plan(inodes, placed, front, output.position)
         planned(plan)
-        superblock = emit(plan, spool, output)
+        superblock = emit(plan, spool, output, resolve_overrides(plan, overrides))
     return summarize(image, name, plan, superblock, area, time.monotonic() - started)

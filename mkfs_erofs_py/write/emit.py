@@ -7,7 +7,7 @@ it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import blake3
@@ -19,6 +19,7 @@ from ..ondisk.constants import SUPERBLOCK_OFFSET
 from ..ondisk.dirent import pack_directory
 from ..ondisk.superblock import Superblock, checksum, checksum_end
 from .index import index_bytes
+from .patch import Patch, apply_patches
 from .plan import Plan
 
 __all__ = ["emit"]
@@ -26,12 +27,15 @@ __all__ = ["emit"]
 _CHUNK = 1 << 20
 
 
-def emit(plan: Plan, spool: Spool, output: Output) -> Superblock:
-    """Write all but the contents, which are written already -> the superblock as it was written.
+def emit(plan: Plan, spool: Spool, output: Output, patches: Sequence[Patch] = ()) -> Superblock:
+    """Write all but the contents, which are written already -> the superblock as the plan has it.
+
+    When all is written, ``patches`` are applied.
 
     Raises `OutputError`, and `ErofsError` where the bytes are not what the plan says.
     """
-    output.pad(plan.inodes.profile.block_size)
+    block = plan.inodes.profile.block_size
+    output.pad(block)
     _agree("the contents' end", output.position, plan.data_end)
     hasher = blake3.blake3()
     pending = bytearray()
@@ -42,7 +46,7 @@ def emit(plan: Plan, spool: Spool, output: Output) -> Superblock:
             output.append(pending)
             output.flush()
             pending = bytearray()
-    pending += bytes(plan.end - output.position - len(pending))
+    pending += bytes(-(output.position + len(pending)) % block)
     hasher.update(pending)
     output.append(pending)
     _agree("the image's end", output.position, plan.end)
@@ -51,7 +55,10 @@ def emit(plan: Plan, spool: Spool, output: Output) -> Superblock:
         for placed in plan.placed:
             if placed is not None:
                 hasher.update(placed.key.digest)
-    return _emit_front(plan, hasher.digest(), output)
+    superblock = _emit_front(plan, hasher.digest(), output)
+    if patches:
+        apply_patches(patches, output, superblock, plan.inodes.options.checksum)
+    return superblock
 
 
 def _agree(what: str, written: int, planned: int) -> None:
@@ -75,6 +82,7 @@ def _metadata(plan: Plan, spool: Spool) -> Iterator[bytes]:
         yield packed
         at += len(packed)
     _agree("the size of shared attributes", at - plan.xattr_start, plan.shared_size)
+    _agree("the number of inodes in the table", len(plan.order), len(plan.inodes.nodes))
     for number in plan.order:
         offset = plan.offset(number)
         if offset > at:
@@ -106,7 +114,10 @@ def _inode(plan: Plan, spool: Spool, number: int, offset: int) -> bytes:
         return head + index_bytes(placed, offset + len(head))
     tail = plan.tails[number]
     if tail:
-        return head + (spool.read(placed.tail, tail) if placed is not None else _named_data(plan, number)[-tail:])
+        data = spool.read(placed.tail, tail) if placed is not None else _named_data(plan, number)[-tail:]
+        if len(data) != tail:
+            _agree(f"the size of inode {number}'s tail", len(data), tail)
+        return head + data
     return head
 
 
