@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CorruptError, OutOfBoundsError, UnsupportedError
 from ..ondisk.constants import MAX_DECODED, MAX_ENCODED
-from ..ondisk.extent import PLEN_FORMAT_SHIFT, PLEN_MASK, PLEN_PARTIAL
+from ..ondisk.extent import EXTENT_FORMS, PLEN_FORMAT_SHIFT, PLEN_MASK, PLEN_PARTIAL
 from ..ondisk.lcluster import Advise, MapHeader
 from .extent import PACKED, Extent, Kind
 from .inode import Inode
@@ -20,7 +20,7 @@ __all__ = ["ExtentIndex"]
 
 _FIRST_BATCH, _LAST_BATCH = 32, 4096
 #: plen, low and high word of the address, low and high word of the logical start; what a size lacks is absent.
-_RECORDS = {4: struct.Struct("<I"), 8: struct.Struct("<II"), 16: struct.Struct("<IIII"), 32: struct.Struct("<IIIII12x")}
+_RECORDS = {size: form.struct for size, form in EXTENT_FORMS.items()}
 _Record = tuple[int, int, int]  # logical start, plen word, address
 
 

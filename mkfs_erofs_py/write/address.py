@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 from ..errors import UsageError, printable
 
-__all__ = ["ALIASES", "Address", "integer", "parse", "unescaped", "wrong"]
+__all__ = ["ALIASES", "Address", "integer", "parse", "path_bytes", "unescaped", "wrong"]
 
 #: Short names of fields, by the kind of address.
 ALIASES: dict[str, dict[str, str]] = {
@@ -80,6 +80,7 @@ class Address(NamedTuple):
 
 def parse(text: str) -> Address:
     """Take an address apart. Raises `UsageError`."""
+    path_bytes(text, text)
     kind, colon, rest = text.partition(":")
     if kind in _WITH_PATH and colon:
         return _parse_path(text, kind, rest)
@@ -101,7 +102,15 @@ def _parse_path(text: str, kind: str, rest: str) -> Address:
     key = None
     if kind in _WITH_INDEX and (match := re.fullmatch(r"(.*)\[([^][]*)\]", path, re.DOTALL)):
         path, key = match[1], match[2]
-    return Address(text, kind, os.fsencode(path), key, field)
+    return Address(text, kind, path_bytes(text, path), key, field)
+
+
+def path_bytes(address: str, path: str) -> bytes:
+    """Return a path as bytes. Raises `UsageError` for text that no system would make of any bytes."""
+    try:
+        return os.fsencode(path)
+    except UnicodeEncodeError:
+        raise UsageError(f"{address!a}: holds half a character; write bytes that are not text as \\xNN") from None
 
 
 def integer(text: str) -> int | None:

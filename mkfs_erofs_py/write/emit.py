@@ -125,6 +125,7 @@ def _emit_front(plan: Plan, digest: bytes, output: Output) -> Superblock:
     """Write all in front of the contents -> the superblock. ``digest`` stands for all else that the image holds."""
     options = plan.inodes.options
     fields = plan.superblock
+    _agree_superblock(plan, output)
     behind = plan.announced.records + plan.announced.prefixes
     identity = options.uuid or _content_uuid(fields.pack() + behind + digest)
     fields = replace(fields, uuid=identity.bytes)
@@ -135,6 +136,19 @@ def _emit_front(plan: Plan, digest: bytes, output: Output) -> Superblock:
     _agree("the front's size", len(front), plan.front)
     output.write_at(front, 0)
     return fields
+
+
+def _agree_superblock(plan: Plan, output: Output) -> None:
+    """Check that the superblock names the places at which things stand."""
+    fields, bits = plan.superblock, plan.inodes.profile.block_bits
+    _agree("the number of the root", plan.nid(0), fields.root_nid)
+    _agree("the number of inodes", len(plan.order), fields.inodes)
+    _agree("the number of blocks", output.position >> bits, fields.blocks)
+    _agree("the inode table's block", plan.meta_start >> bits, fields.meta_blkaddr)
+    if plan.shared_size:
+        _agree("the shared attributes' block", plan.xattr_start >> bits, fields.xattr_blkaddr)
+    if plan.announced.prefixes:
+        _agree("the place of prefixes", fields.algorithms_offset + len(plan.announced.records), 4 * fields.prefix_table)
 
 
 def _content_uuid(content: bytes) -> uuid.UUID:

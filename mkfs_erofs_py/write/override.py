@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import printable
-from .address import wrong
+from .address import path_bytes, wrong
 from .locate import Place, find_inode, locate
 from .patch import CHECKSUM_PLACE, Change, Patch
 from .placing import INODE_SLOT
@@ -67,8 +66,10 @@ def _resolve(plan: Plan, override: Override, place: Place) -> Patch:
         bits = 8 * width
     elif isinstance(value, str):
         change, number = _number(plan, override, place, value)
-    else:
+    elif isinstance(value, int):
         number = value
+    else:
+        raise wrong(override.address, f"{value!r} is no value; these are numbers, bytes and texts")
     if not -(1 << bits) // 2 <= number < 1 << bits:
         raise wrong(override.address, f"{override.value!r} does not fit the field, which has {bits} bits")
     covers_checksum = place.offset < CHECKSUM_PLACE[1] and CHECKSUM_PLACE[0] < place.offset + width
@@ -98,7 +99,7 @@ def _number(plan: Plan, override: Override, place: Place, text: str) -> tuple[Ch
     if text == "eof":
         return Change.SET, _end(plan, place)
     if text.startswith("nid:"):
-        path = os.fsencode(text.removeprefix("nid:"))
+        path = path_bytes(text, text.removeprefix("nid:"))
         number = find_inode(plan, path)
         if number is None:
             raise wrong(override.address, f"{text}: {printable(path)} is not in the tree")

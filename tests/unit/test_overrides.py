@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given as given_by
 from hypothesis import strategies as st
 
-from fixtures.contents import words
+from fixtures.contents import stream, words
 from fixtures.dumps import CASES, FILES, LINKS
 from mkfs_erofs_py.errors import CorruptError, ImageError, OutOfBoundsError, UnsupportedError, UsageError
 from mkfs_erofs_py.ondisk import dirent as dirent_module
@@ -28,7 +28,7 @@ from mkfs_erofs_py.ondisk.constants import Algorithm
 from mkfs_erofs_py.ondisk.dirent import DIRENT_FORM
 from mkfs_erofs_py.ondisk.extent import EXTENT_FORMS, START_FORM
 from mkfs_erofs_py.ondisk.inode import COMPACT_FORM, EXTENDED_FORM
-from mkfs_erofs_py.ondisk.lcluster import BASE_FORM, HEAD_FORM, HEADER_FORM, LCLUSTER_NONHEAD, NONHEAD_FORM
+from mkfs_erofs_py.ondisk.lcluster import BASE_FORM, D0_CBLKCNT, HEAD_FORM, HEADER_FORM, LCLUSTER_NONHEAD, NONHEAD_FORM
 from mkfs_erofs_py.ondisk.structure import Structure
 from mkfs_erofs_py.ondisk.superblock import LENGTH_FORM, PREFIX_FORM, RECORD_FORMS, SUPERBLOCK_FORM
 from mkfs_erofs_py.ondisk.superblock import checksum as checksum_of
@@ -171,6 +171,9 @@ TABLE: list[tuple[str, str, Value, tuple[Shown, object] | Refused]] = [
     ("lz4-extents", "extent:/words.full[1].format", 15, (UnsupportedError, "unknown algorithm 14")),
     ("lz4-extents", "extent:/words.full[1].length", 0, (CorruptError, "malformed")),
     ("lz4-extents", "extent:/words.full.start", 1 << 62, (OutOfBoundsError, "past the end")),
+    ("none-b512-no-fingerprint", "dirblock:/many[9].nameoff[0]", 13, (CorruptError, "first name offset 13")),
+    ("none-b512-no-fingerprint", "dirblock:/many[10].type[1]", 0, (entry("/many/fifo", "type"), 5)),
+    ("none-b512-no-fingerprint", "data:/tail.plain@4999", b"!", (lambda i: i.read("/tail.plain")[-1:], b"!")),
     ("none", "data:/one.plain@0", b"!", (lambda image: image.read("/one.plain"), b"!")),
     ("none", "data:/blocks.plain@4096", 0x21, (lambda image: image.read("/blocks.plain")[4096], 0x21)),
     ("none", "data:/tail.plain@4999", b"!", (lambda image: image.read("/tail.plain")[-1:], b"!")),
@@ -307,23 +310,59 @@ def test_short_names(kind: str, short: str) -> None:
     assert locate(plan, f"{prefix}.{short}{index}") == locate(plan, f"{prefix}.{ALIASES[kind][short]}{index}")
 
 
-def test_compact_records_have_their_bits() -> None:
-    """What the addresses of all records of a compact index read is what the reader's own unpacking finds."""
-    plan, data = image_of("several")
-    for path in ("/words.lz4", "/mixed.lz4"):
-        with Image.open(memoryview(data)) as image:
-            heads = {extent.start >> 12: extent.start & 4095 for extent in image.extents(path)}
-            size = image.lookup(path).size
-        # The data ends where one more head would begin.
-        heads.setdefault(size >> 12, size & 4095)
-        count = -(-size >> 12)
-        for lcn in range(count):
-            kind = read_number(data, locate(plan, f"lcluster:{path}[{lcn}].type"))
-            assert (kind != LCLUSTER_NONHEAD) == (lcn in heads)
-            if kind != LCLUSTER_NONHEAD:
-                assert read_number(data, locate(plan, f"lcluster:{path}[{lcn}].clusterofs")) == heads[lcn]
-        with pytest.raises(UsageError, match=f"none of the {count} logical clusters"):
-            locate(plan, f"lcluster:{path}[{count}].type")
+COMPACT: dict[str, tuple[dict[str, Any], int]] = {
+    "blocks of 4 KiB": ({"compressor": "lz4hc"}, 12),
+    "large clusters": ({"compressor": "lz4", "pcluster": 8192}, 12),
+    "blocks of 512 bytes": ({"compressor": "lz4", "block_size": 512}, 9),
+    "large clusters of small blocks": ({"compressor": "lz4", "block_size": 512, "pcluster": 4096}, 9),
+    "blocks of 16 KiB": ({"compressor": "lz4", "block_size": 16384}, 14),
+}
+
+
+@pytest.mark.parametrize("name", COMPACT)
+def test_compact_records_have_their_bits(name: str) -> None:
+    """What the addresses of all records of a compact index lead to is what the reader finds in them."""
+    options, bits = COMPACT[name]
+    content = words(1, 150_000) + stream(2, 30_000) + words(3, 70_001)
+    base = planned(given({"file": content}), BuildOptions(workers=1, **options))
+    with Image.open(memoryview(base.data)) as image:
+        extents = list(image.extents("/file"))
+    assert len(extents) > 5
+    count = -(-len(content) >> bits)
+    heads = {extent.start >> bits: extent for extent in extents}
+    offsets = {lcn: extent.start & (1 << bits) - 1 for lcn, extent in heads.items()}
+    # Where the data ends in a logical cluster without a head, one says how far it reaches.
+    offsets.setdefault(len(content) >> bits, len(content) & (1 << bits) - 1)
+    seen = set()
+    for lcn in range(count):
+        address = f"lcluster:/file[{lcn}]"
+        fields = {
+            field: read_number(base.data, locate(base.plan, f"{address}.{field}"))
+            for field in names_at(base.plan, address)
+        }
+        seen |= set(fields)
+        kind = fields.pop("type")
+        assert (kind == LCLUSTER_NONHEAD) == (lcn not in offsets)
+        head = max(number for number in heads if number <= lcn)
+        if kind != LCLUSTER_NONHEAD:
+            assert fields == {"clusterofs": offsets[lcn]}
+        elif fields.get("d0", 0) & D0_CBLKCNT:
+            assert lcn == head + 1
+            assert fields == {"d0": D0_CBLKCNT | heads[head].stored >> bits}
+        elif "d0" in fields:
+            assert fields == {"d0": lcn - head}
+        else:
+            assert fields == {"d1": min([number for number in offsets if number > lcn], default=count) - lcn}
+    assert seen == {"type", "clusterofs", "d0", "d1"}
+    with pytest.raises(UsageError, match=f"none of the {count} logical clusters"):
+        locate(base.plan, f"lcluster:/file[{count}].type")
+
+
+def names_at(plan: Plan, address: str) -> list[str]:
+    """Return the names of the fields at an address, from the message that lists them."""
+    with pytest.raises(UsageError) as refused:
+        locate(plan, f"{address}.?")
+    return str(refused.value).rpartition("there are ")[2].split(", ")
 
 
 # -- and back --------------------------------------------------------------------------------------
@@ -478,6 +517,34 @@ def test_what_is_impossible_is_refused_with_what_would_be_right(
     assert message.startswith(f"{address}: ")
     assert words in message
     assert "\n" not in message
+
+
+KINDS = ("inode", "xattr", "dirent", "dirblock", "zheader", "lcluster", "pack", "extent", "chunk", "data")
+FRAGMENTS = [
+    *(f"{kind}:/" for kind in KINDS),
+    *("sb.", "prefix[", "alg[", "bytes@", "/", "one.plain", "many", "words.lz4", "words.full", "\\x2f", "\\x"),
+    *("[", "0", "1", "]", "lz4", ".", "@", "0x", "nid", "len", "name", "filter", "base", "type", "advise"),
+    *("\ud800", "\udcff", "\n"),
+]
+
+
+@given_by(st.lists(st.sampled_from(FRAGMENTS), max_size=9).map("".join) | st.text(max_size=20))
+def test_any_text_is_an_address_or_refused_in_one_line(address: str) -> None:
+    plan = image_of("several").plan
+    try:
+        place = locate(plan, address)
+    except UsageError as error:
+        refused = str(error)
+    else:
+        refused = ""
+        assert 0 <= place.offset <= place.offset + place.width <= plan.end
+    assert "\n" not in refused
+
+
+@pytest.mark.parametrize("value", [None, 1.5, [1]])
+def test_values_of_other_types(value: Any) -> None:
+    with pytest.raises(UsageError, match="is no value; these are numbers, bytes and texts"):
+        image_of("none").with_value("sb.inodes", value)
 
 
 def test_a_checksum_that_is_neither_mended_nor_kept() -> None:

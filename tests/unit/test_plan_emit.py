@@ -41,6 +41,10 @@ def with_field(name: str, add: int) -> Callable[[Plan], Plan]:
     return lambda plan: replace(plan, **{name: getattr(plan, name) + add})
 
 
+def with_superblock(**fields: Any) -> Callable[[Plan], Plan]:
+    return lambda plan: replace(plan, superblock=replace(plan.superblock, **fields))
+
+
 def with_heads(plan: Plan) -> Plan:
     plan.inodes.heads[number(plan, b"one.plain")] += 4
     return plan
@@ -80,6 +84,12 @@ TAMPERED: dict[str, tuple[Callable[[Plan], Plan], str]] = {
     "an inode left out": (without_an_inode, "the number of inodes in the table is"),
     "the end too early": (with_field("end", -4096), "the image's end is 262144, not 258048"),
     "the end too late": (with_field("end", 4096), "the image's end is 262144, not 266240"),
+    "the root's number": (with_superblock(root_nid=3), "the number of the root is 2, not 3"),
+    "the count of inodes": (with_superblock(inodes=3), "the number of inodes is 17, not 3"),
+    "the count of blocks": (with_superblock(blocks=3), "the number of blocks is 64, not 3"),
+    "the inode table": (with_superblock(meta_blkaddr=3), "the inode table's block is 60, not 3"),
+    "shared attributes": (with_superblock(xattr_blkaddr=3), "the shared attributes' block is 60, not 3"),
+    "prefixes": (with_superblock(prefix_table=3), "the place of prefixes is 1152, not 12"),
     "the front": (with_other_prefixes, "the front's size is"),
 }
 
