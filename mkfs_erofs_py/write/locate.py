@@ -160,6 +160,7 @@ def _xattr(plan: Plan, address: Address) -> Fields:
         return _fields(XATTR_HEADER_FORM, start) | {
             f"shared[{i}]": Place("shared", start + at, 4, 0, 32) for i, at in enumerate(ids)
         }
+    # A reader meets those in the inode first, then those that it names by their ids.
     entries = []
     at = XATTR_HEADER_FORM.size + 4 * count
     while at < len(area):
@@ -219,6 +220,8 @@ def _dirblock(plan: Plan, address: Address) -> Fields:
 
 
 class _Index(NamedTuple):
+    """A compressed file's index: where it stands, and its bytes."""
+
     placed: Placed
     places: IndexPlaces
     #: Logical clusters of the file.
@@ -238,15 +241,12 @@ def _index(plan: Plan, address: Address, *forms: IndexForm) -> _Index:
         raise address.wrong(f"this file's index has the form {encoding.index.value}, which has no such record")
     at = plan.offset(number) + plan.inodes.heads[number]
     places = index_places(placed, at)
-    return _Index(
-        placed, places, -(-placed.key.size >> encoding.block_bits), index_bytes(placed, at)[places.header - at :]
-    )
+    clusters = -(-placed.key.size >> encoding.block_bits)
+    return _Index(placed, places, clusters, index_bytes(placed, at)[places.header - at :])
 
 
 def _zheader(plan: Plan, address: Address) -> Fields:
-    return _fields(
-        HEADER_FORM, _index(plan, address, IndexForm.COMPACT, IndexForm.FULL, IndexForm.EXTENTS).places.header
-    )
+    return _fields(HEADER_FORM, _index(plan, address, *IndexForm).places.header)
 
 
 def _lcluster(plan: Plan, address: Address) -> Fields:
@@ -277,7 +277,7 @@ def _slot(index: _Index, number: int) -> Fields:
     kind, low, _ = unpack_packs(index.data[behind + start : behind + end], low_bits, entries, big)[number - first]
     meaning = "clusterofs"
     if kind == LCLUSTER_NONHEAD:
-        # The last record of a pack tells the distance to the next head, all others to theirs.
+        # The last record of a pack says how far the next head is, the others how far back their own is.
         meaning = "d1" if number - first == entries - 1 and not low & D0_CBLKCNT else "d0"
     bit = (8 * (end - start) - 8 * BASE_FORM.size) // entries * (number - first)
 
@@ -319,10 +319,9 @@ def _byte(plan: Plan, address: Address) -> Place:
         return Place("bytes", position, 1, 0, 8, plan.end - position - 1)
     runs = data_runs(plan, _number(plan, address))
     for run in runs:
-        if run.start <= position < run.start + run.room:
-            into = position - run.start
-            if into < run.length or run is runs[-1]:
-                return Place("data", run.offset + into, 1, 0, 8, run.room - into - 1)
+        into = position - run.start
+        if 0 <= into < run.room:
+            return Place("data", run.offset + into, 1, 0, 8, run.room - into - 1)
     size = runs[-1].start + runs[-1].length if runs else 0
     raise address.wrong(f"this inode stores {size} bytes of data")
 
