@@ -5,12 +5,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CLI    := $(BIN)/mkfs-erofs-py
 OUT    := build
+# A test process for each core, up to four: tests wait for commands and mounts, and many at once wait too long.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 IMAGE  := $(OUT)/example.erofs
 # A tree that every Linux machine has and anybody may read; choose another with SRC=.
 SRC    ?= /usr/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint reference kernel-test kernel-bench fuzz clean
+.PHONY: help run test test-long lint reference kernel-test kernel-bench fuzz clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -24,8 +26,11 @@ run: $(VENV)/.installed ## build an image from a real tree (SRC=) and show what 
 	$(CLI) verify $(IMAGE)
 	@scripts/show-mount.sh $(IMAGE)
 
-test: $(VENV)/.installed-dev ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-dev ## run the tests, but those that take long (ARGS= for pytest)
+	$(PYTEST) $(ARGS)
+
+test-long: $(VENV)/.installed-dev ## run the tests that take long
+	$(PYTEST) -m long $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(BIN)/ruff format --check .
@@ -43,7 +48,7 @@ fuzz: $(VENV)/.installed-dev ## feed the reader mutated images until one does ha
 kernel-test: $(VENV)/.installed-dev ## boot a Debian kernel with page cache sharing, and let it judge our images
 	$(BIN)/python -m tests.kernel.harness.fetch
 	$(BIN)/python -m tests.support.reference
-	$(BIN)/python -m pytest tests/kernel --boot $(ARGS)
+	$(BIN)/python -m pytest tests/kernel --boot -m "long or not long" $(ARGS)
 
 kernel-bench: $(VENV)/.installed-dev ## measure what sharing saves on that kernel and in user space (ARGS= names systems; as root)
 	$(BIN)/python -m tests.kernel.harness.fetch

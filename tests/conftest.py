@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -22,10 +22,47 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--boot", action="store_true", help="boot a Debian kernel under QEMU and test with it")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Take signals as usual: what starts tests in the background may have them ignored, and commands honour that."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(LongTests(config), "long tests")
+
+
+class LongTests:
+    """Leaves tests marked ``long`` out unless ``-m`` asks for some, and says so at the end.
+
+    With pytest-xdist, the processes that collect are not the one that reports: they send it how many they left out.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._left_out = 0
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave them out."""
+        if self._config.option.markexpr:
+            return
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        self._config.hook.pytest_deselected(items=left_out)
+        self._left_out = len(left_out)
+
+    def pytest_sessionfinish(self) -> None:
+        """Tell the process that reports, if this is another."""
+        if hasattr(self._config, "workeroutput"):
+            self._config.workeroutput["left_out"] = self._left_out
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hear it from a process that ran tests; all of them collect the same."""
+        self._left_out = getattr(node, "workeroutput", {}).get("left_out", self._left_out)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say it."""
+        if self._left_out:
+            line = f"LEFT OUT: {self._left_out} tests that take long; `make test-long` (or -m long) runs them"
+            terminalreporter.write_line(line, yellow=True, bold=True)
 
 
 class KernelMount(Protocol):

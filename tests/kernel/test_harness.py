@@ -68,12 +68,14 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
 A_BOOTING_TEST = ("pytest", "-q", "tests/kernel/test_sharing.py", "-k", "two_equal_files")
 
 
+@pytest.mark.long
 def test_without_being_asked_to_boot_tests_skip_and_say_so() -> None:
     status, said = run(*A_BOOTING_TEST)
     assert (status, "1 skipped" in said) == (0, True)
     assert "boots a Debian kernel under QEMU: `make kernel-test` does that" in said
 
 
+@pytest.mark.long
 def test_without_a_kernel_they_fail_with_the_reason(tmp_path: Path) -> None:
     nowhere = {"MKFS_EROFS_PY_CACHE": str(tmp_path), "DEBIAN_MIRROR": "file:///nowhere"}
     status, said = run("tests.kernel.harness.fetch", **nowhere)
@@ -84,6 +86,7 @@ def test_without_a_kernel_they_fail_with_the_reason(tmp_path: Path) -> None:
     assert f"no kernel to judge with: {reason}" in said
 
 
+@pytest.mark.long
 def test_without_qemu_they_fail_with_the_reason(tmp_path: Path) -> None:
     for file in ("usr/lib/modules/7.9/vmlinuz", "bin/busybox"):
         path = tmp_path / "kernel/root" / file

@@ -16,6 +16,7 @@ from tests.kernel.layouts import LAYOUTS, Layout
 pytestmark = pytest.mark.kernel
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_a_kernel_shows_the_source(
     layout: Layout, judge: Judge, sources: Callable[[str], Source], build: Build

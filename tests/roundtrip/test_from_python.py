@@ -341,7 +341,7 @@ def test_a_failing_device_is_blamed_on_nothing_else(image: Path, tmp_path: Path)
             assert raised.value.exit_code == 2
 
 
-@pytest.mark.parametrize("wrong", [5, None, object()], ids=repr)
+@pytest.mark.parametrize("wrong", [5, None, object()], ids=["a number", "None", "an object"])
 def test_what_is_no_image_by_its_type_is_a_type_error(wrong: Any, tmp_path: Path) -> None:
     for call in (
         lambda: verify_image(wrong),

@@ -68,6 +68,7 @@ SPARSE = {
 
 
 @pytest.mark.kernel
+@pytest.mark.long
 @pytest.mark.parametrize("name", SPARSE)
 def test_memory_does_not_grow_with_the_size_of_a_sparse_file(
     name: str, tmp_path: Path, kernel_mount: KernelMount
@@ -91,6 +92,7 @@ def test_memory_does_not_grow_with_the_size_of_a_sparse_file(
             assert os.pread(found.fileno(), len(expected), at) == expected
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_size_of_a_real_file(tmp_path: Path) -> None:
     tree = make(tmp_path / "tree", {"file": b""})
     with open(tree / "file", "wb") as file:
