@@ -17,6 +17,7 @@
         ├── CorruptError     ValueError           a structure contradicts the format
         ├── UnsupportedError NotImplementedError  a feature this reader does not know
         └── OutOfBoundsError EOFError             a structure points outside the image
+            └── CutShortError                     the image has lost bytes since it was opened
 
 Each also inherits the built-in that fits, so ``except OSError`` or ``except FileNotFoundError``
 keeps working for callers that know nothing of this package; an ``OSError`` has ``filename``,
@@ -34,6 +35,7 @@ __all__ = [
     "AnyPath",
     "CacheFullError",
     "CorruptError",
+    "CutShortError",
     "ErofsError",
     "ImageError",
     "LinkLoopError",
@@ -176,3 +178,7 @@ class UnsupportedError(ImageError, NotImplementedError):
 
 class OutOfBoundsError(ImageError, EOFError):
     """A structure that points outside the image, the packed inode or a device."""
+
+
+class CutShortError(OutOfBoundsError):
+    """An image that has lost its end since it was opened: nothing that is read of it means anything any more."""

@@ -1,61 +1,77 @@
 """Bytes at offsets: what an image is read from, whatever holds it.
 
 A :class:`ReadAt` has a size and answers ``read_at(offset, length)``; it keeps no position, so any number of
-threads may share one. There are three: :class:`Mapped` (a file or block device, through ``mmap``: the reads are
-views, no bytes are copied), :class:`Positional` (a descriptor, through ``pread``, where mapping is impossible)
-and :class:`Memory` (bytes at hand); :class:`Seekable` adapts a Python file object under a lock.
+threads may share one. There are three: :class:`Positional` (a file or block device, through ``pread``),
+:class:`Memory` (bytes at hand: the reads are views) and :class:`Seekable` (a Python file object, under a lock).
+
+Nothing is mapped. Of a mapped file that somebody cuts short, or whose device fails, the next byte that is touched ends
+the whole process (SIGBUS); ``pread`` says what happened, and where.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
 import threading
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
-from ..errors import OutOfBoundsError, UnreadableError
+from ..errors import CutShortError, OutOfBoundsError, UnreadableError
 
-__all__ = ["Buffer", "Mapped", "Memory", "PathOrFile", "Positional", "ReadAt", "Seekable", "open_read_at"]
+__all__ = ["Buffer", "Memory", "PathOrFile", "Positional", "ReadAt", "Seekable", "open_read_at"]
 
 Buffer = bytes | memoryview
 PathOrFile = str | bytes | os.PathLike[str] | os.PathLike[bytes] | BinaryIO | memoryview | bytearray
+_Name = str | bytes
 
 
 class ReadAt(Protocol):
-    """Random access to ``size`` bytes."""
+    """Random access to ``size`` bytes, which errors call ``name`` (``None``: bytes that have none)."""
 
     @property
     def size(self) -> int:
-        """How many bytes there are."""
+        """How many bytes there were when it was opened."""
 
     @property
-    def whole(self) -> memoryview | None:
-        """All of them as one view, where that costs nothing; otherwise ``None``."""
+    def name(self) -> _Name | None:
+        """The path of the file, or what else it is known by."""
 
     def read_at(self, offset: int, length: int) -> Buffer:
-        """Return exactly ``length`` bytes from ``offset``; raise ``OutOfBoundsError`` where that is impossible."""
+        """Return exactly ``length`` bytes from ``offset``.
+
+        Raises ``OutOfBoundsError`` for bytes beyond ``size``; ``CutShortError`` for bytes that are no longer there;
+        ``UnreadableError`` where the device fails, or once it is closed.
+        """
 
     def check(self) -> None:
-        """Raise ``UnreadableError`` if ``whole`` was cut short underneath: touching it would end the process (SIGBUS).
+        """Raise ``CutShortError`` if there are fewer bytes by now, though nobody has asked for the missing ones.
 
-        For whoever keeps an image open for long. Reads that are refused by the system need no check.
+        For whoever keeps an image open for long, and would rather have it answer nothing than what it remembers.
         """
 
     def close(self) -> None:
-        """Let go of what lies underneath; harmless when repeated."""
+        """Let go of what lies underneath; harmless when repeated, and while others still read."""
 
 
 def _refuse(offset: int, length: int, size: int) -> OutOfBoundsError:
     return OutOfBoundsError(f"{length} bytes wanted, but the image ends at {size}", offset)
 
 
+def _failure(name: _Name, error: OSError | ValueError, offset: int) -> UnreadableError:
+    what = f"cannot be read at offset {offset}: {getattr(error, 'strerror', None) or error}"
+    return UnreadableError(name, what, getattr(error, "errno", None))
+
+
+def _cut_short(name: _Name, end: int, size: int) -> CutShortError:
+    return CutShortError(f"was cut short: of the {size} bytes it had when it was opened, {end} are left", end, name)
+
+
 class Memory:
     """Bytes at hand."""
 
+    name = None
+
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        self.whole: memoryview | None = memoryview(data).cast("B").toreadonly()
-        self._view = self.whole
+        self._view = memoryview(data).cast("B").toreadonly()
         self.size = len(self._view)
 
     def read_at(self, offset: int, length: int) -> Buffer:
@@ -71,69 +87,74 @@ class Memory:
         """Nothing to let go of: views that were handed out keep the bytes alive."""
 
 
-class Mapped(Memory):
-    """A file or block device, mapped read-only. Views that were handed out keep the mapping alive after ``close``."""
+class _Descriptor:
+    """An open file, closed when nobody refers to it any more."""
 
-    def __init__(self, fd: int, size: int, path: Any) -> None:
-        self._map: mmap.mmap | None = mmap.mmap(fd, size, prot=mmap.PROT_READ)
-        self._path = path
-        super().__init__(memoryview(self._map))
-        # A device has no size of that kind, and none that changes.
-        self._file_size = self._map.size()
+    __slots__ = ("number",)
 
-    def check(self) -> None:
-        """See :meth:`ReadAt.check`."""
-        if self._map is not None and self._map.size() < self._file_size:
-            raise UnreadableError(self._path, "was cut short while it was open")
+    def __init__(self, number: int) -> None:
+        self.number = number
 
-    def close(self) -> None:
-        """Unmap, or leave that to the last view."""
-        self.whole = None
-        self._view = memoryview(b"")
-        self.size = 0
-        held, self._map = self._map, None
-        if held is not None:
-            try:
-                held.close()
-            except BufferError:  # a view is still held: the mapping goes with it
-                pass
+    def __del__(self) -> None:
+        os.close(self.number)
 
 
 class Positional:
-    """A descriptor that cannot be mapped. Owns it: ``close`` closes it."""
+    """A file or block device, read with ``pread``. Owns the descriptor.
 
-    whole = None
+    ``close`` lets go of it; it is closed when the last read under way is done. Were it closed at once, its number
+    could be another file's by the time a thread that had just looked it up reads.
+    """
 
-    def __init__(self, fd: int, size: int, path: Any) -> None:
-        self._fd = fd
-        self._path = path
+    def __init__(self, fd: int, size: int, name: _Name) -> None:
+        #: What ``fstat`` says: 0 for a device, whose size cannot be asked for that way.
+        self._file_size = os.fstat(fd).st_size
+        self._held: _Descriptor | None = _Descriptor(fd)
         self.size = size
+        self.name = name
 
     def read_at(self, offset: int, length: int) -> Buffer:
-        """Read with ``pread``, again after a short count."""
+        """See :meth:`ReadAt.read_at`."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise _refuse(offset, length, self.size)
-        parts = []
-        while length:
+        held = self._descriptor()
+        try:
+            data = os.pread(held.number, length, offset)
+        except OSError as error:
+            raise _failure(self.name, error, offset) from error
+        return data if len(data) == length else self._on(held, data, offset, length)
+
+    def _descriptor(self) -> _Descriptor:
+        held = self._held
+        if held is None:
+            raise UnreadableError(self.name, "is closed")
+        return held
+
+    def _on(self, held: _Descriptor, data: bytes, offset: int, length: int) -> bytes:
+        """Read on after a short count, which a signal, a failing device, the end or sheer length may have caused."""
+        parts = [data]
+        end = offset + length
+        at = offset + len(data)
+        while at < end:
             try:
-                part = os.pread(self._fd, length, offset)
+                part = os.pread(held.number, end - at, at)
             except OSError as error:
-                raise UnreadableError(self._path, error.strerror or str(error)) from error
+                raise _failure(self.name, error, at) from error
             if not part:
-                raise OutOfBoundsError("the file ended while it was read", offset)
+                raise _cut_short(self.name, at, self.size)
             parts.append(part)
-            offset += len(part)
-            length -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            at += len(part)
+        return b"".join(parts)
 
     def check(self) -> None:
-        """Reads find out by themselves."""
+        """See :meth:`ReadAt.check`."""
+        left = os.fstat(self._descriptor().number).st_size
+        if left < self._file_size:
+            raise _cut_short(self.name, left, self._file_size)
 
     def close(self) -> None:
-        """Close the descriptor once."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        """See the class."""
+        self._held = None
 
 
 class Seekable:
@@ -142,36 +163,37 @@ class Seekable:
     The object stays its owner's: ``close`` does not close it.
     """
 
-    whole = None
-
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self._name = str(getattr(file, "name", "image"))
+        name = getattr(file, "name", "image")
+        self.name: _Name = name if isinstance(name, (str, bytes)) else f"descriptor {name}"
         try:
             self.size = file.seek(0, os.SEEK_END)
         except (OSError, ValueError, AttributeError) as error:
-            raise UnreadableError(self._name, "an image is read from a file that can seek") from error
+            raise UnreadableError(self.name, "an image is read from a file that can seek") from error
 
     def read_at(self, offset: int, length: int) -> Buffer:
-        """Seek and read, again after a short count."""
+        """Seek and read, again after a short count; see :meth:`ReadAt.read_at`."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise _refuse(offset, length, self.size)
+        data = bytearray()
         with self._lock:
             try:
                 self._file.seek(offset)
-                data = bytearray()
                 while len(data) < length:
                     part = self._file.read(length - len(data))
                     if not part:
-                        raise OutOfBoundsError("the file ended while it was read", offset + len(data))
+                        raise _cut_short(self.name, offset + len(data), self.size)
                     data += part
-            except OSError as error:
-                raise UnreadableError(self._name, error.strerror or str(error)) from error
+            except (OSError, ValueError) as error:  # a file that is closed raises the latter
+                if isinstance(error, CutShortError):
+                    raise
+                raise _failure(self.name, error, offset + len(data)) from error
         return bytes(data)
 
     def check(self) -> None:
-        """Reads find out by themselves."""
+        """Reads find out by themselves: to ask costs as much as a read, and may move others' position."""
 
     def close(self) -> None:
         """Leave the file to its owner."""
@@ -186,13 +208,13 @@ def open_read_at(source: PathOrFile) -> ReadAt:
     if isinstance(source, (memoryview, bytearray)):
         return Memory(source)
     if isinstance(source, (str, bytes, os.PathLike)):
-        return _open_path(source)
+        return _open_path(os.fspath(source))
     if hasattr(source, "read") and hasattr(source, "seek"):
         return Seekable(source)
     raise TypeError(f"an image is a path, a file object or a memoryview, not {type(source).__name__}")
 
 
-def _open_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> ReadAt:
+def _open_path(path: _Name) -> ReadAt:
     try:
         # O_NONBLOCK: a fifo that nobody writes to must not hang us before we can refuse it.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -200,25 +222,15 @@ def _open_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Rea
         raise UnreadableError.of(path, error) from error
     except ValueError as error:
         raise UnreadableError(path, str(error)) from error
-    keep = False
     try:
         mode = os.fstat(fd).st_mode
         if stat.S_ISDIR(mode):
             raise UnreadableError(path, "is a directory, not an image")
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             raise UnreadableError(path, "an image is a file or a block device")
-        size = os.lseek(fd, 0, os.SEEK_END)
-        if size == 0:
-            return Memory(b"")
-        try:
-            return Mapped(fd, size, path)
-        except (OSError, ValueError):  # a file system without mmap
-            keep = True
-            return Positional(fd, size, path)
-    except OSError as error:
-        if isinstance(error, UnreadableError):
-            raise
-        raise UnreadableError(path, error.strerror or str(error)) from error
-    finally:
-        if not keep:
-            os.close(fd)
+        return Positional(fd, os.lseek(fd, 0, os.SEEK_END), path)
+    except BaseException as error:
+        os.close(fd)
+        if isinstance(error, OSError) and not isinstance(error, UnreadableError):
+            raise UnreadableError.of(path, error) from error
+        raise

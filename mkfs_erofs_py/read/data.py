@@ -19,7 +19,7 @@ from ..errors import CorruptError, ImageError, OutOfBoundsError, UsageError
 from ..files.read_at import Buffer
 from ..ondisk.constants import Layout
 from ..ondisk.lcluster import Advise, MapHeader
-from .extent import METABOX, PACKED, Extent, Kind
+from .extent import PACKED, Extent, Kind
 from .flat import chunk_map_span, chunked_extents, flat_extents
 from .inode import Inode
 from .xmap import ExtentIndex
@@ -35,7 +35,7 @@ CACHE_BYTES = 32 << 20
 #: Longest single `DataReader.pread`: what read(2) itself grants, so that a size on disk never becomes an allocation.
 MAX_READ = 1 << 31
 #: Longest view that `DataReader.pieces` hands out of data stored as it is.
-_PIECE = 1 << 20
+_PIECE = 1 << 18
 #: Walks through files that wait to be gone on with: files that are read front to back at the same time.
 _MOST_WALKS = 16
 #: Extents kept of an inode that is read at random all the time (packed inode, metabox): some 16 MiB.
@@ -243,21 +243,15 @@ class DataReader:
         if kind == Kind.HOLE:
             return bytes(high - low)
         if kind == Kind.RAW:
-            return self._stored(device, address + low, high - low)
+            return self._volume.stored(device, address + low, high - low)
         if kind == Kind.FRAGMENT:
             if self.packed is None:
                 raise CorruptError("a file has a fragment in a packed inode that the image does not have", address)
             return self.packed.read_at(address + low, high - low)
-        block = self._stored(device, address, stored)
+        block = self._volume.stored(device, address, stored)
         skip = (extent.start + low) % self._volume.block_size
         first = block[skip : skip + high - low]
         return _join([first, block[: high - low - len(first)]])
-
-    def _stored(self, device: int, address: int, length: int) -> Buffer:
-        if device == METABOX:
-            data, at = self._volume.meta(True, address, length)
-            return data[at : at + length]
-        return self._volume.raw(device, address, length)
 
     def decode(self, extent: Extent) -> bytes:
         """Decode a compressed extent, whole.
@@ -276,11 +270,10 @@ class DataReader:
         """Return a compressed extent's stream without padding, and whether it may go on behind the extent's bytes."""
         _, _, kind, device, address, stored, partial = extent
         volume = self._volume
-        whole = volume.single
-        if whole is not None and not device and address + stored <= len(whole):
-            data = bytes(whole[address : address + stored])
+        if not device and address + stored <= volume.plain_size:
+            data = bytes(volume.image.read_at(address, stored))
         else:
-            data = bytes(self._stored(device, address, stored))
+            data = bytes(volume.stored(device, address, stored))
         if not volume.padding_in_front and kind == Kind.LZ4:
             return data, True
         if not data[0]:
@@ -293,8 +286,6 @@ class DataReader:
 class InodeReader:
     """One inode's data as a `ReadAt`: how the packed inode and the metabox are read. Keeps extents it has met."""
 
-    whole = None
-
     def __init__(self, reader: DataReader, inode: Inode, name: str, fragments: bool) -> None:
         self._reader = reader
         self._inode = inode
@@ -302,6 +293,7 @@ class InodeReader:
         self._fragments = fragments
         self.inode = inode
         self.size = inode.size
+        self.name = name
         self._kept: list[Extent] | None = None
         self._starts: list[int] = []
         self._too_many = False

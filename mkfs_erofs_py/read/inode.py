@@ -18,6 +18,11 @@ __all__ = ["METABOX_NID", "Inode", "load_inode"]
 METABOX_NID = 1 << 63
 _ALL_FORMAT_BITS = 0x1F
 _FLAG = 0x10
+#: Plain numbers: a member of an enumeration takes longer to look up, and this is done for every inode.
+_FLAT_PLAIN, _CHUNK_BASED = int(Layout.FLAT_PLAIN), int(Layout.CHUNK_BASED)
+_COMPRESSED = (int(Layout.COMPRESSED_FULL), int(Layout.COMPRESSED_COMPACT))
+#: The types of inode there are, one bit each: bits 12 to 15 of the mode count them.
+_TYPES = sum(1 << kind for kind in (1, 2, 4, 6, 8, 10, 12))
 
 
 class Inode:
@@ -101,7 +106,7 @@ class Inode:
     @property
     def is_compressed(self) -> bool:
         """Is its data stored compressed?"""
-        return self.layout in (Layout.COMPRESSED_FULL, Layout.COMPRESSED_COMPACT)
+        return self.layout in _COMPRESSED
 
     @property
     def type(self) -> FileType:
@@ -123,7 +128,7 @@ class Inode:
         """The first block of flat data; ``None`` for a file that is one hole (all address bits set)."""
         wide = self.extended or (self.flag and not self.is_dir)
         block = self.u | self.u_high << 32
-        if self.layout == Layout.FLAT_PLAIN and block == (0xFFFF_FFFF_FFFF if wide else 0xFFFF_FFFF):
+        if self.layout == _FLAT_PLAIN and block == (0xFFFF_FFFF_FFFF if wide else 0xFFFF_FFFF):
             return None
         return block
 
@@ -147,13 +152,10 @@ def load_inode(volume: Volume, nid: int) -> Inode:
     in_metabox = bool(nid & METABOX_NID)
     offset = (nid & ~METABOX_NID) * 32 if in_metabox else volume.meta_start + nid * 32
     data, at = volume.meta(in_metabox, offset, COMPACT_SIZE)
-    inode = Inode.__new__(Inode)
-    inode.nid = nid
-    inode.offset = offset
-    inode.in_metabox = in_metabox
     fmt = data[at] | data[at + 1] << 8
     if fmt & 1:
-        data, at = volume.meta(in_metabox, offset, EXTENDED_SIZE)
+        if at + EXTENDED_SIZE > len(data):
+            data, at = volume.meta(in_metabox, offset, EXTENDED_SIZE)
         _, icount, mode, high, size, u, ino, uid, gid, mtime, nsec, nlink = EXTENDED.unpack_from(data, at)
         head = EXTENDED_SIZE
         if size >> 63:
@@ -167,14 +169,20 @@ def load_inode(volume: Volume, nid: int) -> Inode:
             nlink, high = 1, nlink
         head = COMPACT_SIZE
     layout = fmt >> 1 & 7
-    if fmt > _ALL_FORMAT_BITS or layout > Layout.CHUNK_BASED:
+    if fmt > _ALL_FORMAT_BITS or layout > _CHUNK_BASED:
         raise UnsupportedError(f"inode {nid} has the unknown format {fmt:#06x}", offset)
-    if (mode >> 12) not in (1, 2, 4, 6, 8, 10, 12):
+    if not _TYPES >> (mode >> 12) & 1:
         raise CorruptError(f"inode {nid} has the impossible mode {mode:#o}", offset)
     if layout & 1 and not volume.algorithms:
         raise CorruptError(f"inode {nid} is compressed in an image without compression", offset)
-    inode.extended = bool(fmt & 1)
-    inode.flag = bool(fmt & _FLAG)
+    if layout == _CHUNK_BASED and u & 0xFF80:
+        raise UnsupportedError(f"inode {nid} has the unknown chunk format {u & 0xFFFF:#06x}", offset)
+    inode = Inode.__new__(Inode)
+    inode.nid = nid
+    inode.offset = offset
+    inode.in_metabox = in_metabox
+    inode.extended = head == EXTENDED_SIZE
+    inode.flag = fmt >= _FLAG
     inode.layout = layout
     inode.mode = mode
     inode.nlink = nlink
@@ -186,9 +194,6 @@ def load_inode(volume: Volume, nid: int) -> Inode:
     inode.ino = ino
     inode.u = u
     inode.u_high = high
-    xattr_size = 12 + 4 * (icount - 1) if icount else 0
-    inode.xattr_size = xattr_size
+    inode.xattr_size = xattr_size = 12 + 4 * (icount - 1) if icount else 0
     inode.body = offset + head + xattr_size
-    if layout == Layout.CHUNK_BASED and u & 0xFF80:
-        raise UnsupportedError(f"inode {nid} has the unknown chunk format {u & 0xFFFF:#06x}", offset)
     return inode

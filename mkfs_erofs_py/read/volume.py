@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from ..errors import CorruptError, OutOfBoundsError, UnsupportedError, UsageError
 from ..files.read_at import Buffer, ReadAt
+from ..files.windows import WINDOW, WINDOW_BITS, Windows
 from ..ondisk.constants import BLOCK_BITS_RANGE, SUPERBLOCK_OFFSET, Algorithm, Compat, Incompat
 from ..ondisk.device import SLOT_SIZE, DeviceSlot
 from ..ondisk.superblock import (
@@ -18,6 +19,7 @@ from ..ondisk.superblock import (
     checksum_end,
     unpack_algorithms,
 )
+from .extent import METABOX
 
 __all__ = ["Volume"]
 
@@ -30,12 +32,16 @@ _MAX_WINDOW_BITS = {Algorithm.DEFLATE: 15, Algorithm.ZSTD: 20}
 _NID_METABOX = 1 << 63
 #: More than an algorithm record table can take: four records of 65535 bytes with their lengths.
 _RECORDS_ROOM = 4 * 65540
+_WITHIN = WINDOW - 1
+#: Data shorter than this is read through windows: mostly it is the tail of a file or a directory, behind its inode.
+_SMALL = 2048
 
 
 class Volume:
     """Superblock, algorithm records, device slots and the readers behind them.
 
     Holds no position and never changes after construction (but for ``metabox``, set once), so threads share it.
+    Metadata is read through windows, since one inode lies beside the next; data is read by itself.
     """
 
     def __init__(self, image: ReadAt, devices: Sequence[ReadAt] = ()) -> None:
@@ -61,12 +67,12 @@ class Volume:
         self.padding_in_front = bool(self.incompat & Incompat.LZ4_0PADDING)
         self.slots = self._slots()
         self._id_mask = (1 << len(self.slots).bit_length()) - 1
-        self._whole = image.whole
-        #: The whole image, where it is mapped and no address can mean another device.
-        self.single = image.whole if not self.slots else None
+        #: Up to where an address is simply an offset in the image: nowhere, if it can mean another device.
+        self.plain_size = image.size if not self.slots else 0
         self._size = image.size
-        #: The metabox's data; set by `Image`, which can read files.
-        self.metabox: ReadAt | None = None
+        self._near = Windows(image)
+        self._windows = self._near.whole
+        self._box: tuple[ReadAt, Windows] | None = None
 
     # -- what is judged once -----------------------------------------------------------------------
 
@@ -124,9 +130,19 @@ class Volume:
             slots = [DeviceSlot(slot.tag, slot.blocks & low, slot.uniaddr & low) for slot in slots]
         return slots
 
+    @property
+    def metabox(self) -> ReadAt | None:
+        """The metabox's data; set by `Image`, which can read files."""
+        return self._box and self._box[0]
+
+    @metabox.setter
+    def metabox(self, reader: ReadAt) -> None:
+        self._box = reader, Windows(reader)
+
     def release(self) -> None:
-        """Let go of the readers' bytes, so that they can be unmapped; nothing can be read any more."""
-        self._whole = self.single = None
+        """Close the readers; nothing can be read any more."""
+        self._near.clear()
+        self._box = None
         self.image.close()
         for device in self.devices:
             device.close()
@@ -136,23 +152,27 @@ class Volume:
     def meta(self, in_metabox: bool, offset: int, length: int) -> tuple[Buffer, int]:
         """Return ``(buffer, at)`` such that ``buffer[at:at+length]`` is metadata from ``offset``.
 
-        The buffer may be much larger (the whole image where it is mapped). Raises ``OutOfBoundsError``.
+        The buffer may be much larger: a window, which nearly always is there already. Raises ``OutOfBoundsError``,
+        ``UnreadableError``.
         """
-        if in_metabox:
-            if self.metabox is None:
-                raise CorruptError("metadata lies in a metabox that the image does not have", offset)
-            return self.metabox.read_at(offset, length), 0
-        if self._whole is not None:
+        if not in_metabox:
+            # `Windows.view` at its most frequent: this is called several times for every inode.
+            held = self._windows.get(offset >> WINDOW_BITS)
+            at = offset & _WITHIN
+            if held is not None and at + length <= WINDOW:
+                return held, at
             if offset + length > self._size:
                 raise OutOfBoundsError(f"{length} bytes of metadata reach past the image's end", offset)
-            return self._whole, offset
-        return self.image.read_at(offset, length), 0
+            return self._near.view(offset, length)
+        if self._box is None:
+            raise CorruptError("metadata lies in a metabox that the image does not have", offset)
+        return self._box[1].view(offset, length)
 
     def meta_size(self, in_metabox: bool) -> int:
         """How many bytes of metadata there can be."""
         if not in_metabox:
             return self.image.size
-        return self.metabox.size if self.metabox is not None else 0
+        return self._box[0].size if self._box is not None else 0
 
     def raw(self, device: int, address: int, length: int) -> Buffer:
         """Return ``length`` stored bytes from byte ``address`` of a device (0: the unified address space).
@@ -166,7 +186,17 @@ class Volume:
             if reader is self.image and self.slots and not self.devices:
                 raise OutOfBoundsError("data lies on an extra device, none was given", address)
             raise OutOfBoundsError(f"{length} bytes of data reach past the end of {what}", address)
+        if length < _SMALL and reader is self.image:
+            data, at = self._near.view(at, length)
+            return data[at : at + length]
         return reader.read_at(at, length)
+
+    def stored(self, device: int, address: int, length: int) -> Buffer:
+        """Return ``length`` bytes of a span from ``address``: like `raw`, or of the metabox (`METABOX`)."""
+        if device == METABOX:
+            data, at = self.meta(True, address, length)
+            return data[at : at + length]
+        return self.raw(device, address, length)
 
     def locate(self, device: int, address: int) -> tuple[ReadAt, int]:
         """Return the reader that holds byte ``address`` of ``device``, and the offset in it."""
