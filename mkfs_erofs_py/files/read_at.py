@@ -38,8 +38,8 @@ class ReadAt(Protocol):
     def read_at(self, offset: int, length: int) -> Buffer:
         """Return exactly ``length`` bytes from ``offset``.
 
-        Raises ``OutOfBoundsError`` for bytes beyond ``size``; ``CutShortError`` for bytes that are no longer there;
-        ``UnreadableError`` where the device fails, or once it is closed.
+        Raises ``OutOfBoundsError`` for bytes beyond ``size`` and once it is closed, ``CutShortError`` for bytes that
+        are no longer there, ``UnreadableError`` where the device fails.
         """
 
     def check(self) -> None:
@@ -117,17 +117,17 @@ class Positional:
         """See :meth:`ReadAt.read_at`."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise _refuse(offset, length, self.size)
-        held = self._descriptor()
+        held = self._descriptor(offset)
         try:
             data = os.pread(held.number, length, offset)
         except OSError as error:
             raise _failure(self.name, error, offset) from error
         return data if len(data) == length else self._on(held, data, offset, length)
 
-    def _descriptor(self) -> _Descriptor:
+    def _descriptor(self, offset: int) -> _Descriptor:
         held = self._held
         if held is None:
-            raise UnreadableError(self.name, "is closed")
+            raise OutOfBoundsError("was closed, nothing can be read any more", offset, self.name)
         return held
 
     def _on(self, held: _Descriptor, data: bytes, offset: int, length: int) -> bytes:
@@ -148,7 +148,7 @@ class Positional:
 
     def check(self) -> None:
         """See :meth:`ReadAt.check`."""
-        left = os.fstat(self._descriptor().number).st_size
+        left = os.fstat(self._descriptor(0).number).st_size
         if left < self._file_size:
             raise _cut_short(self.name, left, self._file_size)
 
