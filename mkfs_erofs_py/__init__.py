@@ -85,6 +85,7 @@ __all__ = [
     "CachedFile",
     "Change",
     "CorruptError",
+    "CutShortError",
     "Counters",
     "Difference",
     "ErofsError",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..errors import CorruptError, ImageError, printable
+from ..errors import CorruptError, CutShortError, ImageError, printable
 from ..files.read_at import Buffer
 from ..fingerprint import new_hasher, parse
 from ..ondisk.constants import Layout
@@ -84,6 +84,8 @@ def check(
             _check_file(image, path, inode, stored if inode.size else None, algorithms, compare, done)
         if inode.is_file or inode.is_dir:
             _check_padding(image, inode)
+    except CutShortError:
+        raise  # of the rest of the image nothing can be said either
     except ImageError as error:
         done.findings.append(Finding.of(path, error))
     return done

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import mfusepy
 
-from ..errors import CorruptError, ErofsError, OutOfBoundsError, UnreadableError, UnsupportedError
+from ..errors import CorruptError, CutShortError, ErofsError, OutOfBoundsError, UnsupportedError
 from ..pagecache import Advice, CachedFile
 from ..read import Inode
 from ..vfs import Entry, MountedImage
@@ -46,12 +46,12 @@ _CAP_POSIX_ACL = 1 << 19
 _CAP_CACHE_SYMLINKS = 1 << 23
 
 _ERRNO: list[tuple[type[ErofsError], int]] = [
+    (CutShortError, errno.EIO),
     (UnsupportedError, errno.EOPNOTSUPP),
     (CorruptError, errno.EUCLEAN),
     (OutOfBoundsError, errno.EUCLEAN),
-    (UnreadableError, errno.EIO),
 ]
-"""What a program sees of our errors; the same numbers that the kernel's driver gives."""
+"""What a program sees of an image that is at fault; the same numbers that the kernel's driver gives."""
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _Found = tuple[MountedImage, Inode]
@@ -59,6 +59,12 @@ _Found = tuple[MountedImage, Inode]
 
 def _failure(number: int) -> OSError:
     return OSError(number, os.strerror(number))
+
+
+def _number(error: ErofsError) -> int:
+    """Return the number for an error: the system's own where it comes from there, or from a path that leads nowhere."""
+    by_kind = next((number for kind, number in _ERRNO if isinstance(error, kind)), None)
+    return by_kind or getattr(error, "errno", None) or errno.EIO
 
 
 def _translated(method: _Method) -> _Method:
@@ -69,7 +75,7 @@ def _translated(method: _Method) -> _Method:
         try:
             return method(*arguments)
         except ErofsError as error:
-            raise _failure(next((number for kind, number in _ERRNO if isinstance(error, kind)), errno.EIO)) from error
+            raise _failure(_number(error)) from error
 
     return call  # type: ignore[return-value]
 
@@ -118,8 +124,8 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
     def find(self, path: bytes) -> _Found | None:
         """Return image and inode, ``None`` for the folder of images.
 
-        Raises ``OSError``, ``ImageError``, and ``UnreadableError`` for an image that was cut short: one that is written
-        over must not take down the others.
+        Raises ``OSError``, ``ImageError``, and ``CutShortError`` for an image that was cut short: what is remembered of
+        it is answered no more.
         """
         found = self._recent.get(path)
         if found is None:
@@ -147,10 +153,7 @@ class Operations(mfusepy.Operations):  # type: ignore[misc]
             if image is None:
                 raise _failure(errno.ENOENT)
         image.image.check()
-        try:
-            return image, image.lookup(path)
-        except UnreadableError as error:
-            raise _failure(errno.ENOENT) from error
+        return image, image.lookup(path)
 
     def _inode(self, path: bytes) -> _Found:
         found = self.find(path)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import UsageError
-from .data import MAX_READ, DataReader
+from .data import MAX_READ
 from .inode import Inode
 
 __all__ = ["ErofsFile"]
@@ -19,9 +20,9 @@ class ErofsFile(io.RawIOBase):
     ``pread`` reads at an offset without moving the position, and that from any number of threads.
     """
 
-    def __init__(self, reader: DataReader, inode: Inode, name: bytes | str) -> None:
+    def __init__(self, pread: Callable[[Inode, int, int], bytes], inode: Inode, name: bytes | str) -> None:
         super().__init__()
-        self._reader = reader
+        self._pread = pread
         self._inode = inode
         self._pos = 0
         self.name = name
@@ -55,15 +56,15 @@ class ErofsFile(io.RawIOBase):
         return self._pos
 
     def pread(self, length: int, offset: int) -> bytes:
-        """Return up to ``length`` bytes from ``offset``; see `DataReader.pread`."""
+        """Return up to ``length`` bytes from ``offset``; see `Image.pread`."""
         self._check()
-        return self._reader.pread(self._inode, length, offset)
+        return self._pread(self._inode, length, offset)
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill a writable buffer from the position on -> bytes read, 0 at the end."""
         self._check()
         view = memoryview(buffer).cast("B")
-        data = self._reader.pread(self._inode, min(len(view), MAX_READ), self._pos)
+        data = self._pread(self._inode, min(len(view), MAX_READ), self._pos)
         view[: len(data)] = data
         self._pos += len(data)
         return len(data)
@@ -73,14 +74,14 @@ class ErofsFile(io.RawIOBase):
         if size is None or size < 0:
             return self.readall()
         self._check()
-        data = self._reader.pread(self._inode, min(size, MAX_READ), self._pos)
+        data = self._pread(self._inode, min(size, MAX_READ), self._pos)
         self._pos += len(data)
         return data
 
     def readall(self) -> bytes:
         """Return the rest. Raises ``UsageError`` where that exceeds what one read may return."""
         self._check()
-        data = self._reader.pread(self._inode, max(self.size - self._pos, 0), self._pos)
+        data = self._pread(self._inode, max(self.size - self._pos, 0), self._pos)
         self._pos += len(data)
         return data
 

@@ -18,7 +18,7 @@ from fsspec.core import url_to_fs
 from fsspec.spec import AbstractFileSystem
 from fsspec.utils import stringify_path
 
-from ..errors import UnreadableError, UsageError
+from ..errors import LinkLoopError, NotDirectoryError, NotFoundError, UsageError
 from .file import ErofsFile
 from .image import Image
 from .inode import Inode
@@ -69,7 +69,7 @@ class ErofsFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self.image = Image.open(sources[0], devices=sources[1:])
 
     def _source(self, fo: _Source, protocol: str | None, options: dict[str, Any]) -> Any:
-        """Return what `Image.open` takes: a path for a local file, which is mapped, else an open file."""
+        """Return what `Image.open` takes: a path for a local file, else an open file."""
         if not isinstance(fo, (str, os.PathLike)):
             return fo
         url = stringify_path(fo)
@@ -97,7 +97,7 @@ class ErofsFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _inode(self, path: str, *, follow: bool = True) -> Inode:
         try:
             return self.image.lookup(path.encode("utf-8", "surrogateescape"), follow=follow)
-        except UnreadableError as error:
+        except (NotFoundError, NotDirectoryError, LinkLoopError) as error:
             raise FileNotFoundError(path) from error
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Self
 
 from ..errors import (
     CorruptError,
+    CutShortError,
     ImageError,
     LinkLoopError,
     NotDirectoryError,
@@ -27,6 +28,7 @@ from .directory import DirectoryReader
 from .extent import Extent
 from .file import ErofsFile
 from .inode import Inode, load_inode
+from .naming import naming, naming_all
 from .volume import Volume
 from .xattrs import Attributes, XattrReader
 
@@ -50,10 +52,14 @@ class Image:
     Opening reads the superblock and the root inode and nothing else. All methods may be called from many threads at
     once; what they return is independent of the image but for views of its bytes (see `pieces`) and open files.
     Whatever is malformed raises an ``ImageError`` when it is met: ``CorruptError``, ``UnsupportedError`` or
-    ``OutOfBoundsError``.
+    ``OutOfBoundsError``, or, of an image that lost its end meanwhile, ``CutShortError``; its ``path`` is the image's
+    ``name``. A device that fails raises ``UnreadableError``.
     """
 
+    @naming
     def __init__(self, image: ReadAt, devices: Sequence[ReadAt] = (), *, cache_bytes: int = CACHE_BYTES) -> None:
+        #: The path of the image, or what else it is known by; ``None`` for bytes in memory.
+        self.name = image.name
         volume = self._volume = Volume(image, devices)
         self.superblock: Superblock = volume.superblock
         self.block_size: int = volume.block_size
@@ -83,9 +89,7 @@ class Image:
             for one in (source, *devices):
                 readers.append(open_read_at(one))
             return cls(readers[0], readers[1:], cache_bytes=cache_bytes)
-        except BaseException as error:
-            if isinstance(error, ImageError) and error.path is None and isinstance(source, (str, bytes, os.PathLike)):
-                error.path = os.fspath(source)
+        except BaseException:
             for reader in readers:
                 reader.close()
             raise
@@ -103,9 +107,10 @@ class Image:
     # -- the image as a whole ----------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise ``UnreadableError`` if the image or a device of it was cut short since it was opened.
+        """Raise ``CutShortError`` if the image or a device of it was cut short since it was opened.
 
-        Reading on where the file was mapped would end the process. To be asked now and then by long-lived programs.
+        Whoever reads what is missing gets that error anyway. This is for long-lived programs that would rather answer
+        nothing of such an image than what happens to be remembered of it.
         """
         for reader in (self._volume.image, *self._volume.devices):
             reader.check()
@@ -126,6 +131,7 @@ class Image:
         return self._volume.slots
 
     @property
+    @naming
     def prefixes(self) -> Sequence[LongPrefix]:
         """The long xattr prefixes by id."""
         return self._xattrs.prefixes
@@ -149,10 +155,12 @@ class Image:
 
     # -- inodes ------------------------------------------------------------------------------------
 
+    @naming
     def inode(self, nid: int) -> Inode:
         """Return the inode with the number ``nid``. Raises ``ImageError``."""
         return load_inode(self._volume, nid)
 
+    @naming_all
     def readdir(self, target: Target) -> Iterator[Dirent]:
         """Yield a directory's entries (``name``, ``nid``, ``type``) in order, ``.`` and ``..`` among them."""
         inode = self._inode(target)
@@ -160,6 +168,7 @@ class Image:
             raise UsageError(f"{_shown(target)} is not a directory")
         return self._directories.entries(inode)
 
+    @naming
     def lookup(self, path: str | bytes, *, follow: bool = True) -> Inode:
         """Return the inode at ``path``, which starts at the root with or without a slash.
 
@@ -184,7 +193,7 @@ class Image:
             entry = self._directories.find(above[-1], name)
             if entry is None:
                 raise NotFoundError(whole, "no such file in the image")
-            found = self.inode(entry.nid)
+            found = load_inode(self._volume, entry.nid)
             if found.is_symlink and (todo or follow):
                 links += 1
                 if links > _MAX_LINKS:
@@ -197,6 +206,7 @@ class Image:
             above.append(found)
         return above[-1]
 
+    @naming_all
     def walk(
         self, top: Target = b"/", *, on_error: Callable[[bytes, ImageError], None] | None = None
     ) -> Iterator[tuple[bytes, Inode]]:
@@ -205,8 +215,8 @@ class Image:
         First a directory, then what is in it but for directories, then its subdirectories, each with all below it;
         names of either kind in byte order. Paths are absolute. Raises ``CorruptError`` for a directory
         that is reached twice (a cycle, two parents), for a ``..`` that does not lead to the parent, for an entry whose
-        type is not its inode's. With ``on_error`` no error ends the walk: it is called with the path at fault, and
-        what lies behind that is left out.
+        type is not its inode's. With ``on_error`` nothing malformed ends the walk: it is called with the path at
+        fault, and what lies behind that is left out.
         """
         inode = self._inode(top)
         path = b"/" if isinstance(top, Inode) else b"/" + os.fsencode(top).strip(b"/")
@@ -244,7 +254,7 @@ class Image:
                     if room < 0:
                         raise CorruptError("directories hold more entries than the image has bytes", directory.offset)
                 except ImageError as error:
-                    if on_error is None or room < 0:
+                    if on_error is None or room < 0 or isinstance(error, CutShortError):
                         raise
                     on_error(path, error)
                     continue
@@ -253,7 +263,7 @@ class Image:
             stack += reversed(below)
 
     def _child(self, directory: Inode, entry: Dirent) -> Inode:
-        child = self.inode(entry.nid)
+        child = load_inode(self._volume, entry.nid)
         if entry.type != child.type and entry.type != FileType.UNKNOWN:
             raise CorruptError(
                 f"directory inode {directory.nid} gives {entry.name!r} the type {entry.type}, "
@@ -272,6 +282,7 @@ class Image:
                 continue
             yield entry
 
+    @naming_all
     def inodes(self) -> Iterator[tuple[bytes, Inode]]:
         """Yield every inode once, with the first path that leads to it."""
         seen: set[int] = set()
@@ -314,6 +325,7 @@ class Image:
             },
         )
 
+    @naming
     def readlink(self, target: Target) -> bytes:
         """Return a symbolic link's target. Raises ``CorruptError`` for one that is empty, too long or holds a NUL."""
         inode = self._inode(target, follow=False)
@@ -326,14 +338,17 @@ class Image:
             raise CorruptError(f"symbolic link inode {inode.nid} holds a NUL", inode.offset)
         return link
 
+    @naming
     def xattrs(self, target: Target, *, follow: bool = True) -> dict[bytes, bytes]:
         """Return the visible extended attributes: full names to values."""
         return self._xattrs.inspect(self._inode(target, follow=follow)).visible
 
+    @naming
     def shared_xattrs(self, target: Target) -> list[tuple[int, int]]:
         """Return (start, end) of each shared attribute that an inode names; empty where those lie in the metabox."""
         return self._xattrs.shared_spans(self._inode(target, follow=False))
 
+    @naming
     def fingerprint(self, target: Target) -> bytes | None:
         """Return a file's content fingerprint as stored (``sha256:`` or ``blake3:`` and 32 raw bytes), if it has one.
 
@@ -342,26 +357,31 @@ class Image:
         """
         return self._xattrs.fingerprint(self._inode(target))
 
+    @naming
     def attributes(self, target: Target) -> Attributes:
         """Return `xattrs` and `fingerprint` of one inode at once, and which of them its name filter denies."""
         return self._xattrs.inspect(self._inode(target, follow=False))
 
+    @naming_all
     def fingerprints(self) -> Iterator[tuple[bytes, Inode, bytes | None]]:
         """Yield ``(path, inode, fingerprint)`` of every non-empty regular file, each inode once. Reads no file data."""
         for path, inode in self.inodes():
             if inode.size and stat.S_ISREG(inode.mode):
                 yield path, inode, self._xattrs.fingerprint(inode)
 
+    @naming_all
     def extents(self, target: Target, pos: int = 0) -> Iterator[Extent]:
         """Yield where an inode's bytes lie, in order, from the extent that holds byte ``pos``."""
         return self._data.extents(self._inode(target), pos)
 
+    @naming
     def index_span(self, target: Target) -> tuple[int, int] | None:
         """Return (start, end) of an inode's chunk map or cluster index in its metadata; ``None`` without one."""
         return self._data.index_span(self._inode(target))
 
     # -- data --------------------------------------------------------------------------------------
 
+    @naming_all
     def pieces(self, target: Target, pos: int = 0) -> Iterator[tuple[int, Buffer]]:
         """Yield ``(offset, bytes)`` front to back; gaps between pieces, and behind the last one, are holes (zeros).
 
@@ -370,18 +390,22 @@ class Image:
         """
         return self._data.pieces(self._inode(target), pos)
 
+    @naming
     def pread(self, target: Target, length: int, offset: int) -> bytes:
         """Return up to ``length`` bytes from byte ``offset``; fewer only at the end. At most 2 GiB."""
         return self._data.pread(self._inode(target), length, offset)
 
+    @naming
     def raw(self, address: int, length: int, device: int = 0) -> Buffer:
         """Return stored bytes as they are: ``length`` from byte ``address`` of the image or an extra device."""
         return self._volume.raw(device, address, length)
 
+    @naming
     def preadinto(self, target: Target, buffer: memoryview, offset: int) -> int:
         """Like `pread`, into a writable and contiguous ``buffer`` -> bytes written."""
         return self._data.preadinto(self._inode(target), buffer.cast("B"), offset)
 
+    @naming
     def read(self, target: Target) -> bytes:
         """Return the whole content of a file of up to 2 GiB."""
         inode = self._inode(target)
@@ -395,7 +419,7 @@ class Image:
         if not inode.is_file:
             raise UsageError(f"{_shown(target)} is not a regular file")
         name = target if not isinstance(target, Inode) else f"inode {target.nid}"
-        return ErofsFile(self._data, inode, name)
+        return ErofsFile(self.pread, inode, name)
 
     def _inode(self, target: Target, *, follow: bool = True) -> Inode:
         return target if isinstance(target, Inode) else self.lookup(target, follow=follow)

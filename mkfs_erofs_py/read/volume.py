@@ -120,10 +120,9 @@ class Volume:
         if not count:
             return []
         start = sb.device_table * SLOT_SIZE
-        try:
-            data = self.image.read_at(start, count * SLOT_SIZE)
-        except OutOfBoundsError as error:
-            raise OutOfBoundsError(f"table of {count} devices lies outside the image", start) from error
+        if start + count * SLOT_SIZE > self.image.size:
+            raise OutOfBoundsError(f"table of {count} devices lies outside the image", start)
+        data = self.image.read_at(start, count * SLOT_SIZE)
         slots = [DeviceSlot.unpack(data, i * SLOT_SIZE)[0] for i in range(count)]
         if not self.incompat & Incompat.BIT48:
             low = 0xFFFF_FFFF

@@ -17,6 +17,7 @@ from functools import partial
 
 from ..errors import (
     AnyPath,
+    CutShortError,
     ImageError,
     LinkLoopError,
     NotDirectoryError,
@@ -223,16 +224,17 @@ def _read(
         mounted = vfs.mount(image, name)
         handles.append([mounted.open_known(file.inode, file.fingerprint) for file in chosen])
     done, total = 0, sum(file.inode.size for chosen in files for file in chosen)
-    for (name, image), chosen, of_one in zip(images, files, handles, strict=True):
+    for (name, _), chosen, of_one in zip(images, files, handles, strict=True):
         for file, handle in zip(chosen, of_one, strict=True):
-            image.check()
             handle.advise(Advice.SEQUENTIAL if whole else Advice.RANDOM)
             try:
                 file.pages = 0
                 for offset, length in file.ranges or ((0, handle.size),):
                     file.pages |= _read_range(handle, offset, min(offset + length, handle.size))
+            except CutShortError:
+                raise
             except ImageError as error:
-                error.path = error.path or f"{name}:{printable(file.path)}"
+                error.path = f"{name}:{printable(file.path)}"
                 raise
             done += file.inode.size
             tell(done, total)

@@ -430,7 +430,8 @@ def test_an_image_opens_from_anything_that_can_seek(how: str, tmp_path: object) 
     with open(path, "wb") as out:
         out.write(data)
     with open(path, "rb") as file:
-        source = {"path": path, "bytes path": path.encode(), "file object": io.BytesIO(data)}.get(how, file)
+        sources: dict[str, Any] = {"path": path, "bytes path": path.encode(), "file object": io.BytesIO(data)}
+        source = sources.get(how, file)
         with Image.open(source) as image:
             assert image.read("file") == b"hello"
             assert [path for path, _ in image.walk()] == [b"/", b"/file"]

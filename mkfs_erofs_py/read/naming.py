@@ -1,0 +1,56 @@
+"""Errors that say which image they are about."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+from ..errors import ImageError
+
+__all__ = ["naming", "naming_all"]
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def naming(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Have an ``ImageError`` that leaves ``method`` carry the ``name`` of the method's object as its path.
+
+    What reads structures need not know whose they are: it raises errors without a path, and they get it where they
+    leave the image. An error that has a path already (that of an extra device) keeps it.
+    """
+
+    @functools.wraps(method)
+    def named(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+        try:
+            return method(*arguments, **options)
+        except ImageError as error:
+            _name(error, arguments[0])
+            raise
+
+    return named
+
+
+def naming_all(method: Callable[_Arguments, Iterator[_Result]]) -> Callable[_Arguments, Iterator[_Result]]:
+    """Do so for a method that returns an iterator, whose errors come when it is called or while it is gone through."""
+    begin = naming(method)
+
+    @functools.wraps(method)
+    def named(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> Iterator[_Result]:
+        return _each(begin(*arguments, **options), arguments[0])
+
+    return named
+
+
+def _each(found: Iterator[_Result], owner: Any) -> Iterator[_Result]:
+    try:
+        yield from found
+    except ImageError as error:
+        _name(error, owner)
+        raise
+
+
+def _name(error: ImageError, owner: Any) -> None:
+    if error.path is None:
+        error.path = owner.name
