@@ -29,6 +29,7 @@ __all__ = [
     "CompressorSpec",
     "Decoder",
     "Encoder",
+    "decode_bytes",
     "decoder",
     "decompress",
     "make_encoder",
@@ -61,19 +62,13 @@ def require_encoder(spec: CompressorSpec) -> None:
 def decoder(algorithm: int, window: int | None = None) -> Decoder:
     """Return the decoder of an algorithm, for streams of images whose record declares ``window`` (see ``window_of``).
 
-    A stream that needs more is refused where the decoder can tell, as kernels do. The algorithm's code is loaded
-    with the first stream. Raises UnsupportedError for an unknown algorithm; the decoder also does where this machine
-    lacks the C library.
+    A stream that needs more is refused where the decoder can tell, as kernels do. Loads the algorithm's code. Raises
+    UnsupportedError for an unknown algorithm; the decoder also does where this machine lacks the C library.
     """
     row = by_algorithm(algorithm)
     if row is None:
         raise UnsupportedError(f"unknown compression algorithm {algorithm}")
-    codec, declared = row.codec, window or row.max_window
-
-    def decode(stream: bytes, address: int, size: int, partial: bool) -> None:
-        codec().decompress_to(declared, stream, address, size, partial)
-
-    return decode
+    return functools.partial(row.codec().decompress_to, window or row.max_window)
 
 
 def decompress(
@@ -90,9 +85,14 @@ def decompress(
     """
     if len(data) > MAX_ENCODED or size > MAX_DECODED:
         raise CorruptError(f"{len(data)} compressed bytes for {size} exceed what an extent may hold")
+    return decode_bytes(decoder(algorithm, window), bytes(data), size, partial)
+
+
+def decode_bytes(decode: Decoder, stream: bytes, size: int, partial: bool) -> bytes:
+    """Return what ``decode`` makes of a stream. ``size`` is allocated, so the caller must have bounded it."""
     new_bytes, address_of = _bytes_calls()
     out = new_bytes(None, size)
-    decoder(algorithm, window)(bytes(data), address_of(out), size, partial)
+    decode(stream, address_of(out), size, partial)
     return out
 
 

@@ -42,6 +42,9 @@ class ReadAt(Protocol):
         are no longer there, ``UnreadableError`` where the device fails.
         """
 
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer`` with the bytes from ``offset``. Raises like `read_at`; the buffer then holds anything."""
+
     def check(self) -> None:
         """Raise ``CutShortError`` if there are fewer bytes by now, though nobody has asked for the missing ones.
 
@@ -79,6 +82,10 @@ class Memory:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise _refuse(offset, length, self.size)
         return self._view[offset : offset + length]
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """See :meth:`ReadAt.read_into`."""
+        buffer[:] = self.read_at(offset, len(buffer))
 
     def check(self) -> None:
         """Bytes at hand stay what they are."""
@@ -123,6 +130,19 @@ class Positional:
         except OSError as error:
             raise _failure(self.name, error, offset) from error
         return data if len(data) == length else self._on(held, data, offset, length)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """See :meth:`ReadAt.read_into`."""
+        length = len(buffer)
+        if offset < 0 or offset + length > self.size:
+            raise _refuse(offset, length, self.size)
+        held = self._descriptor(offset)
+        try:
+            done = os.preadv(held.number, (buffer,), offset)
+        except OSError as error:
+            raise _failure(self.name, error, offset) from error
+        if done < length:
+            buffer[done:] = self._on(held, b"", offset + done, length - done)
 
     def _descriptor(self, offset: int) -> _Descriptor:
         held = self._held
@@ -191,6 +211,10 @@ class Seekable:
                     raise
                 raise _failure(self.name, error, offset + len(data)) from error
         return bytes(data)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """See :meth:`ReadAt.read_into`."""
+        buffer[:] = self.read_at(offset, len(buffer))
 
     def check(self) -> None:
         """Reads find out by themselves: to ask costs as much as a read, and may move others' position."""

@@ -23,11 +23,13 @@ from ..ondisk.constants import FileType, Incompat
 from ..ondisk.device import DeviceSlot
 from ..ondisk.dirent import Dirent
 from ..ondisk.superblock import AlgorithmRecord, LongPrefix, Superblock
-from .data import CACHE_BYTES, DataReader, InodeReader
+from .data import CACHE_BYTES, DataReader
 from .directory import DirectoryReader
 from .extent import Extent
 from .file import ErofsFile
 from .inode import Inode, load_inode
+from .inode_data import InodeReader
+from .layout import index_place
 from .naming import naming, naming_all
 from .volume import Volume
 from .xattrs import Attributes, XattrReader
@@ -377,7 +379,7 @@ class Image:
     @naming
     def index_span(self, target: Target) -> tuple[int, int] | None:
         """Return (start, end) of an inode's chunk map or cluster index in its metadata; ``None`` without one."""
-        return self._data.index_span(self._inode(target))
+        return index_place(self._volume, self._inode(target))
 
     # -- data --------------------------------------------------------------------------------------
 

@@ -179,16 +179,20 @@ class Volume:
         Without ``devices`` all addresses lie in the image, id k's relocated by its slot; with them, a unified
         address in a slot's range goes to that slot's device. Raises ``OutOfBoundsError``, ``CorruptError``.
         """
+        reader, at = self._reach(device, address, length)
+        if length < _SMALL and reader is self.image:
+            data, at = self._near.view(at, length)
+            return data[at : at + length]
+        return reader.read_at(at, length)
+
+    def _reach(self, device: int, address: int, length: int) -> tuple[ReadAt, int]:
         reader, at = self.locate(device, address)
         if at + length > reader.size:
             what = "the image" if reader is self.image else f"device {self.devices.index(reader) + 1}"
             if reader is self.image and self.slots and not self.devices:
                 raise OutOfBoundsError("data lies on an extra device, none was given", address)
             raise OutOfBoundsError(f"{length} bytes of data reach past the end of {what}", address)
-        if length < _SMALL and reader is self.image:
-            data, at = self._near.view(at, length)
-            return data[at : at + length]
-        return reader.read_at(at, length)
+        return reader, at
 
     def stored(self, device: int, address: int, length: int) -> Buffer:
         """Return ``length`` bytes of a span from ``address``: like `raw`, or of the metabox (`METABOX`)."""
@@ -196,6 +200,14 @@ class Volume:
             data, at = self.meta(True, address, length)
             return data[at : at + length]
         return self.raw(device, address, length)
+
+    def stored_into(self, device: int, address: int, buffer: memoryview) -> None:
+        """Like `stored`, into ``buffer``."""
+        if device == METABOX or len(buffer) < _SMALL:
+            buffer[:] = self.stored(device, address, len(buffer))
+        else:
+            reader, at = self._reach(device, address, len(buffer))
+            reader.read_into(at, buffer)
 
     def locate(self, device: int, address: int) -> tuple[ReadAt, int]:
         """Return the reader that holds byte ``address`` of ``device``, and the offset in it."""
