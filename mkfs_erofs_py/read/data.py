@@ -58,7 +58,7 @@ class DataReader:
         Pieces of stored data are at most 256 KiB, decoded ones at most 12 MiB.
         """
         decode = self._pclusters.decode
-        for extent in extents_of(self._volume, inode, pos):
+        for extent in self.extents(inode, pos):
             start, length, kind, _, _, _, _ = extent
             if kind < _STORED:
                 data: Buffer = decode(extent)
@@ -87,7 +87,7 @@ class DataReader:
             return b""
         if stop - offset > MAX_READ:
             raise UsageError(f"{stop - offset} bytes are too many for one read")
-        return self.read_extents(extents_of(self._volume, inode, offset), offset, stop)
+        return self.read_extents(self.extents(inode, offset), offset, stop)
 
     def read_extents(self, extents: Iterator[Extent], offset: int, stop: int) -> bytes:
         """Return bytes ``offset`` to ``stop`` of the file that ``extents`` lead along."""
@@ -110,7 +110,7 @@ class DataReader:
         stop = min(offset + len(buffer), inode.size)
         if stop <= offset:
             return 0
-        extents, held = self._walks.take(inode.nid, offset) or (extents_of(self._volume, inode, offset), None)
+        extents, held = self._walks.take(inode.nid, offset) or (self.extents(inode, offset), None)
         memory = ctypes.c_char.from_buffer(buffer)  # keeps the buffer where it is
         base = ctypes.addressof(memory) - offset
         decode_into = self._pclusters.decode_into

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from ..errors import (
     CorruptError,
-    CutShortError,
-    ImageError,
-    LinkLoopError,
-    NotDirectoryError,
-    NotFoundError,
-    UnsupportedError,
     UsageError,
 )
 from ..files.read_at import Buffer, PathOrFile, ReadAt, open_read_at
-from ..ondisk.constants import FileType, Incompat
+from ..ondisk.constants import Incompat
 from ..ondisk.device import DeviceSlot
 from ..ondisk.dirent import Dirent
 from ..ondisk.superblock import AlgorithmRecord, LongPrefix, Superblock
 from .data import CACHE_BYTES, DataReader
-from .directory import DirectoryReader
 from .extent import Extent
 from .file import ErofsFile
 from .inode import Inode, load_inode
 from .inode_data import InodeReader
 from .layout import index_place
 from .naming import naming, naming_all
+from .tree import OnError, TreeReader
 from .volume import Volume
 from .xattrs import Attributes, XattrReader
 
@@ -38,14 +32,6 @@ __all__ = ["Image", "Target"]
 
 #: What names an inode: a path inside the image (``str`` as UTF-8 with surrogateescape), or the inode itself.
 Target = str | bytes | Inode
-
-#: Symbolic links followed in one lookup, as in Linux.
-_MAX_LINKS = 40
-#: Longest path `Image.walk` makes, so that a chain of directories cannot cost the square of its length.
-_MAX_PATH = 1 << 17
-#: `Image.walk` visits no more entries than this and one for each byte of the image: directories may share blocks.
-_FREE_VISITS = 1_000_000
-_DOTS = (b".", b"..")
 
 
 class Image:
@@ -74,10 +60,10 @@ class Image:
         if sb.incompat & Incompat.METABOX:
             volume.metabox = self._special(sb.metabox_nid, "metabox", fragments=True)
         self._xattrs = XattrReader(volume, self._packed)
-        self._directories = DirectoryReader(volume, self._data)
-        self.root: Inode = self.inode(sb.root_nid)
+        self.root: Inode = load_inode(volume, sb.root_nid)
         if not self.root.is_dir:
             raise CorruptError(f"the root inode {sb.root_nid} is not a directory", self.root.offset)
+        self._tree = TreeReader(volume, self._data, self.root)
 
     @classmethod
     def open(cls, source: PathOrFile, *, devices: Sequence[PathOrFile] = (), cache_bytes: int = CACHE_BYTES) -> Image:
@@ -168,7 +154,7 @@ class Image:
         inode = self._inode(target)
         if not inode.is_dir:
             raise UsageError(f"{_shown(target)} is not a directory")
-        return self._directories.entries(inode)
+        return self._tree.entries(inode)
 
     @naming
     def lookup(self, path: str | bytes, *, follow: bool = True) -> Inode:
@@ -178,40 +164,10 @@ class Image:
         ``follow``. Raises ``NotFoundError`` where there is no such file, ``NotDirectoryError`` where a part of the way
         is no directory, ``LinkLoopError`` after 40 links.
         """
-        whole = os.fsencode(path)
-        todo = [part for part in reversed(whole.split(b"/")) if part]
-        above = [self.root]
-        links = 0
-        while todo:
-            name = todo.pop()
-            if not above[-1].is_dir:
-                raise NotDirectoryError(whole, "not a directory")
-            if name == b".":
-                continue
-            if name == b"..":
-                if len(above) > 1:
-                    above.pop()
-                continue
-            entry = self._directories.find(above[-1], name)
-            if entry is None:
-                raise NotFoundError(whole, "no such file in the image")
-            found = load_inode(self._volume, entry.nid)
-            if found.is_symlink and (todo or follow):
-                links += 1
-                if links > _MAX_LINKS:
-                    raise LinkLoopError(whole, "too many symbolic links")
-                link = self.readlink(found)
-                if link.startswith(b"/"):
-                    del above[1:]
-                todo += [part for part in reversed(link.split(b"/")) if part]
-                continue
-            above.append(found)
-        return above[-1]
+        return self._tree.lookup(path, follow)
 
     @naming_all
-    def walk(
-        self, top: Target = b"/", *, on_error: Callable[[bytes, ImageError], None] | None = None
-    ) -> Iterator[tuple[bytes, Inode]]:
+    def walk(self, top: Target = b"/", *, on_error: OnError | None = None) -> Iterator[tuple[bytes, Inode]]:
         """Yield ``(path, inode)`` for ``top`` and everything below it.
 
         First a directory, then what is in it but for directories, then its subdirectories, each with all below it;
@@ -222,67 +178,7 @@ class Image:
         """
         inode = self._inode(top)
         path = b"/" if isinstance(top, Inode) else b"/" + os.fsencode(top).strip(b"/")
-        if not inode.is_dir:
-            yield path, inode
-            return
-        seen = {inode.nid}
-        room = _FREE_VISITS + self.size
-        # A pending directory shares its parent's path with its siblings, so that many deep ones cost little.
-        stack = [(path.rstrip(b"/"), b"", inode, inode.nid if inode == self.root else None)]
-        while stack:
-            prefix, name, directory, parent = stack.pop()
-            prefix += name + b"/"
-            yield prefix[:-1] or b"/", directory
-            below: list[tuple[bytes, bytes, Inode, int | None]] = []
-            entries = self._children(directory, parent)
-            while True:
-                path = prefix
-                try:
-                    entry = next(entries, None)
-                    if entry is None:
-                        break
-                    path = prefix + entry.name
-                    child = self._child(directory, entry)
-                    if child.is_dir:
-                        if child.nid in seen:
-                            raise CorruptError(
-                                f"directory inode {child.nid} is reached a second time", directory.offset
-                            )
-                        seen.add(child.nid)
-                        if len(path) > _MAX_PATH:
-                            raise UnsupportedError(f"directories are nested over {_MAX_PATH} bytes deep", child.offset)
-                        below.append((prefix, entry.name, child, directory.nid))
-                    room -= 1
-                    if room < 0:
-                        raise CorruptError("directories hold more entries than the image has bytes", directory.offset)
-                except ImageError as error:
-                    if on_error is None or room < 0 or isinstance(error, CutShortError):
-                        raise
-                    on_error(path, error)
-                    continue
-                if not child.is_dir:
-                    yield path, child
-            stack += reversed(below)
-
-    def _child(self, directory: Inode, entry: Dirent) -> Inode:
-        child = load_inode(self._volume, entry.nid)
-        if entry.type != child.type and entry.type != FileType.UNKNOWN:
-            raise CorruptError(
-                f"directory inode {directory.nid} gives {entry.name!r} the type {entry.type}, "
-                f"its inode {child.nid} has {int(child.type)}",
-                directory.offset,
-            )
-        return child
-
-    def _children(self, inode: Inode, parent: int | None) -> Iterator[Dirent]:
-        for entry in self._directories.entries(inode):
-            if entry.name in _DOTS:
-                if entry.name == b".." and parent is not None and entry.nid != parent:
-                    raise CorruptError(
-                        f"directory inode {inode.nid} has '..' lead to {entry.nid}, not {parent}", inode.offset
-                    )
-                continue
-            yield entry
+        return self._tree.walk(inode, path, on_error)
 
     @naming_all
     def inodes(self) -> Iterator[tuple[bytes, Inode]]:
@@ -333,12 +229,7 @@ class Image:
         inode = self._inode(target, follow=False)
         if not inode.is_symlink:
             raise UsageError(f"{_shown(target)} is not a symbolic link")
-        if not 0 < inode.size < 65536:
-            raise CorruptError(f"symbolic link inode {inode.nid} has {inode.size} bytes", inode.offset)
-        link = self._data.pread(inode, inode.size, 0)
-        if b"\0" in link:
-            raise CorruptError(f"symbolic link inode {inode.nid} holds a NUL", inode.offset)
-        return link
+        return self._tree.readlink(inode)
 
     @naming
     def xattrs(self, target: Target, *, follow: bool = True) -> dict[bytes, bytes]:
