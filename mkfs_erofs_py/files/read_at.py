@@ -64,8 +64,8 @@ def _failure(name: _Name, error: OSError | ValueError, offset: int) -> Unreadabl
     return UnreadableError(name, what, getattr(error, "errno", None))
 
 
-def _cut_short(name: _Name, end: int, size: int) -> CutShortError:
-    return CutShortError(f"was cut short: of the {size} bytes it had when it was opened, {end} are left", end, name)
+def _cut_short(name: _Name, missing: int, size: int) -> CutShortError:
+    return CutShortError(f"was cut short: it had {size} bytes when it was opened", missing, name)
 
 
 class Memory:
@@ -187,7 +187,8 @@ class Seekable:
         self._file = file
         self._lock = threading.Lock()
         name = getattr(file, "name", "image")
-        self.name: _Name = name if isinstance(name, (str, bytes)) else f"descriptor {name}"
+        # A file that was opened by its descriptor has that number as its name.
+        self.name: _Name = os.fspath(name) if isinstance(name, (str, bytes, os.PathLike)) else f"descriptor {name}"
         try:
             self.size = file.seek(0, os.SEEK_END)
         except (OSError, ValueError, AttributeError) as error:

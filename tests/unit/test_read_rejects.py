@@ -788,7 +788,7 @@ def test_a_hole_of_exabytes_costs_nothing_to_open_and_is_not_hashed() -> None:
 
 
 def test_entries_that_directories_share_are_visited_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mkfs_erofs_py.read.image._FREE_VISITS", 0)
+    monkeypatch.setattr("mkfs_erofs_py.read.tree._FREE_VISITS", 0)
     made = Handmade()
     file = made.inode(FILE, Layout.FLAT_PLAIN, size=0)
     # The root is about to get this number; all its subdirectories show the same 250 entries.
