@@ -124,7 +124,9 @@ class Positional:
         """See :meth:`ReadAt.read_at`."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise _refuse(offset, length, self.size)
-        held = self._descriptor(offset)
+        held = self._held
+        if held is None:
+            raise self._closed(offset)
         try:
             data = os.pread(held.number, length, offset)
         except OSError as error:
@@ -136,7 +138,9 @@ class Positional:
         length = len(buffer)
         if offset < 0 or offset + length > self.size:
             raise _refuse(offset, length, self.size)
-        held = self._descriptor(offset)
+        held = self._held
+        if held is None:
+            raise self._closed(offset)
         try:
             done = os.preadv(held.number, (buffer,), offset)
         except OSError as error:
@@ -144,11 +148,8 @@ class Positional:
         if done < length:
             buffer[done:] = self._on(held, b"", offset + done, length - done)
 
-    def _descriptor(self, offset: int) -> _Descriptor:
-        held = self._held
-        if held is None:
-            raise OutOfBoundsError("was closed, nothing can be read any more", offset, self.name)
-        return held
+    def _closed(self, offset: int) -> OutOfBoundsError:
+        return OutOfBoundsError("was closed, nothing can be read any more", offset, self.name)
 
     def _on(self, held: _Descriptor, data: bytes, offset: int, length: int) -> bytes:
         """Read on after a short count, which a signal, a failing device, the end or sheer length may have caused."""
@@ -168,7 +169,10 @@ class Positional:
 
     def check(self) -> None:
         """See :meth:`ReadAt.check`."""
-        left = os.fstat(self._descriptor(0).number).st_size
+        held = self._held
+        if held is None:
+            raise self._closed(0)
+        left = os.fstat(held.number).st_size
         if left < self._file_size:
             raise _cut_short(self.name, left, self._file_size)
 

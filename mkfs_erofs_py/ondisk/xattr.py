@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import xxhash
 
@@ -73,8 +74,7 @@ class XattrEntry:
         return _ENTRY.pack(len(self.suffix), self.index, len(self.value)) + self.suffix + self.value + bytes(-size % 4)
 
 
-@dataclass(frozen=True, slots=True)
-class XattrHeader:
+class XattrHeader(NamedTuple):
     """The head of an inode's area: the name filter and the ids of shared entries (4-byte units)."""
 
     filter: int
@@ -151,7 +151,7 @@ def unpack_header(data: bytes | memoryview, offset: int = 0) -> tuple[XattrHeade
     end = HEADER_SIZE + 4 * count
     if end > len(data):
         raise CorruptError(f"xattr area of {len(data)} bytes cannot hold {count} shared entries", offset)
-    return XattrHeader(bits, struct.unpack_from(f"<{count}I", data, HEADER_SIZE)), end
+    return XattrHeader(bits, struct.unpack_from(f"<{count}I", data, HEADER_SIZE) if count else ()), end
 
 
 def unpack_entry(data: bytes | memoryview, position: int, offset: int = 0) -> tuple[XattrEntry, int]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["chunk_map_span", "chunked_extents", "flat_extents"]
 
 _BATCH_BYTES = 32768
+_FLAT_INLINE = int(Layout.FLAT_INLINE)
+_RAW = int(Kind.RAW)
 
 
 def flat_extents(volume: Volume, inode: Inode, pos: int = 0) -> Iterator[Extent]:
@@ -33,16 +35,16 @@ def flat_extents(volume: Volume, inode: Inode, pos: int = 0) -> Iterator[Extent]
         yield Extent(0, size, Kind.HOLE, 0, 0, 0)
         return
     tail = 0
-    if inode.layout == Layout.FLAT_INLINE:
+    if inode.layout == _FLAT_INLINE:
         # A multiple of the block size counts as one whole inline block, which never fits behind an inode.
         tail = (size - 1) % bs + 1
     whole = size - tail
     if pos < whole:
-        yield Extent(0, whole, Kind.RAW, 0, block << volume.block_bits, whole)
+        yield Extent(0, whole, _RAW, 0, block << volume.block_bits, whole)
     if tail:
         if inode.body % bs + tail > bs:
             raise CorruptError(f"inline data of inode {inode.nid} crosses a block", inode.body)
-        yield Extent(whole, tail, Kind.RAW, METABOX if inode.in_metabox else 0, inode.body, tail)
+        yield Extent(whole, tail, _RAW, METABOX if inode.in_metabox else 0, inode.body, tail)
 
 
 def chunk_map_span(volume: Volume, inode: Inode) -> tuple[int, int]:

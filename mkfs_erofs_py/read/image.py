@@ -8,10 +8,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from ..errors import (
-    CorruptError,
-    UsageError,
-)
+from ..errors import CorruptError, ImageError, UsageError
 from ..files.read_at import Buffer, PathOrFile, ReadAt, open_read_at
 from ..ondisk.constants import Incompat
 from ..ondisk.device import DeviceSlot
@@ -23,7 +20,7 @@ from .file import ErofsFile
 from .inode import Inode, load_inode
 from .inode_data import InodeReader
 from .layout import index_place
-from .naming import naming, naming_all
+from .naming import name_error, naming, naming_all
 from .tree import OnError, TreeReader
 from .volume import Volume
 from .xattrs import Attributes, XattrReader
@@ -143,10 +140,13 @@ class Image:
 
     # -- inodes ------------------------------------------------------------------------------------
 
-    @naming
     def inode(self, nid: int) -> Inode:
         """Return the inode with the number ``nid``. Raises ``ImageError``."""
-        return load_inode(self._volume, nid)
+        try:
+            return load_inode(self._volume, nid)
+        except ImageError as error:  # as `naming` does, but for a call more for every inode
+            name_error(error, self)
+            raise
 
     @naming_all
     def readdir(self, target: Target) -> Iterator[Dirent]:

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ..errors import ImageError
 
-__all__ = ["naming", "naming_all"]
+__all__ = ["name_error", "naming", "naming_all"]
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -26,7 +26,7 @@ def naming(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Resul
         try:
             return method(*arguments, **options)
         except ImageError as error:
-            _name(error, arguments[0])
+            name_error(error, arguments[0])
             raise
 
     return named
@@ -47,10 +47,11 @@ def _each(found: Iterator[_Result], owner: Any) -> Iterator[_Result]:
     try:
         yield from found
     except ImageError as error:
-        _name(error, owner)
+        name_error(error, owner)
         raise
 
 
-def _name(error: ImageError, owner: Any) -> None:
+def name_error(error: ImageError, owner: Any) -> None:
+    """Give an error the ``name`` of its ``owner`` as its path, unless it has one."""
     if error.path is None:
         error.path = owner.name

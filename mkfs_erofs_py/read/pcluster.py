@@ -52,10 +52,7 @@ class PclusterReader:
         """Return an extent's stream without padding, and whether it may go on behind the extent's bytes."""
         _, _, kind, device, address, stored, partial = extent
         volume = self._volume
-        if not device and address + stored <= volume.plain_size:
-            data = bytes(volume.image.read_at(address, stored))
-        else:
-            data = bytes(volume.stored(device, address, stored))
+        data = bytes(volume.stored(device, address, stored))
         if kind == _LZ4 and not volume.padding_in_front:
             return data, True
         if not data[0]:

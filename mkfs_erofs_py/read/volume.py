@@ -33,8 +33,9 @@ _NID_METABOX = 1 << 63
 #: More than an algorithm record table can take: four records of 65535 bytes with their lengths.
 _RECORDS_ROOM = 4 * 65540
 _WITHIN = WINDOW - 1
-#: Data shorter than this is read through windows: mostly it is the tail of a file or a directory, behind its inode.
-_SMALL = 2048
+#: Data shorter than this is taken out of a window that is there anyway: mostly it is the tail of a file or a
+#: directory, behind its inode.
+_SMALL = 4096
 
 
 class Volume:
@@ -68,7 +69,7 @@ class Volume:
         self.slots = self._slots()
         self._id_mask = (1 << len(self.slots).bit_length()) - 1
         #: Up to where an address is simply an offset in the image: nowhere, if it can mean another device.
-        self.plain_size = image.size if not self.slots else 0
+        self._plain_size = image.size if not self.slots else 0
         self._size = image.size
         self._near = Windows(image)
         self._windows = self._near.whole
@@ -180,9 +181,6 @@ class Volume:
         address in a slot's range goes to that slot's device. Raises ``OutOfBoundsError``, ``CorruptError``.
         """
         reader, at = self._reach(device, address, length)
-        if length < _SMALL and reader is self.image:
-            data, at = self._near.view(at, length)
-            return data[at : at + length]
         return reader.read_at(at, length)
 
     def _reach(self, device: int, address: int, length: int) -> tuple[ReadAt, int]:
@@ -196,6 +194,13 @@ class Volume:
 
     def stored(self, device: int, address: int, length: int) -> Buffer:
         """Return ``length`` bytes of a span from ``address``: like `raw`, or of the metabox (`METABOX`)."""
+        if not device and address + length <= self._plain_size:
+            if length < _SMALL:
+                held = self._windows.get(address >> WINDOW_BITS)
+                at = address & _WITHIN
+                if held is not None and at + length <= WINDOW:
+                    return held[at : at + length]
+            return self.image.read_at(address, length)
         if device == METABOX:
             data, at = self.meta(True, address, length)
             return data[at : at + length]
