@@ -118,13 +118,15 @@ class DataReader:
         for extent in chain(() if held is None else (held,), extents):
             start, length, kind, device, address, _, _ = extent
             end = start + length
-            low, high = max(start, offset), min(end, stop)
-            if kind < _STORED and high - low == length:
+            if kind < _STORED and start >= offset and end <= stop:
                 decode_into(extent, base + start)
-            elif kind == _RAW:
-                self._volume.stored_into(device, address + low - start, buffer[low - offset : high - offset])
             else:
-                buffer[low - offset : high - offset] = self._part(extent, low - start, high - start)
+                low, high = max(start, offset), min(end, stop)
+                target = buffer[low - offset : high - offset]
+                if kind == _RAW:
+                    self._volume.stored_into(device, address + low - start, target)
+                else:
+                    target[:] = self._part(extent, low - start, high - start)
             at = end
             if end >= stop:
                 if stop < inode.size:
