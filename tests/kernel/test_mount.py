@@ -259,6 +259,32 @@ def test_an_image_that_is_cut_short_harms_no_other(pair: list[Path], place: Path
 
 
 @pytest.mark.usefixtures("fuse")
+def test_an_image_whose_device_fails_harms_no_other(pair: list[Path], place: Path, tmp_path: Path) -> None:
+    """A loop device fails where its file ends: it is cut short before anything but the names has been read."""
+    if os.geteuid():
+        lacking("kernel", "a loop device needs root")
+    backing = shutil.copy(pair[0], tmp_path)
+    made = subprocess.run(["losetup", "--find", "--show", "--read-only", backing], capture_output=True, text=True)
+    if made.returncode:
+        lacking("kernel", f"there are no loop devices here: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    try:
+        point = place / os.path.basename(device)
+        assert command("mount", "--backend=fuse", device, pair[1], place).returncode == 0
+        assert sorted(os.listdir(point)) == ["common", "own"]
+        os.truncate(backing, 4096)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output"):
+                (point / "common").read_bytes()
+        assert (place / "two.erofs" / "own").read_text() == "two"
+        assert (place / "two.erofs" / "common").read_bytes() == b"".join(b"%d\n" % n for n in range(450_000))
+        assert counted(str(place))["warnings"] == []
+        subprocess.run(["umount", place], check=True)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.mark.usefixtures("fuse")
 def test_what_nobody_shares_is_left_to_the_kernels_cache(pair: list[Path], place: Path) -> None:
     assert command("mount", "--backend=fuse", f"{pair[0]}={place}").returncode == 0
     data = (place / "common").read_bytes()
