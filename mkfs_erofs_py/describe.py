@@ -119,9 +119,9 @@ def describe_file(image: Image, path: bytes, inode: Inode) -> dict[str, Any]:
     if inode.is_symlink:
         found["target"] = text(image.readlink(inode))
     if _has_data(inode):
-        extents = list(image.extents(inode))
-        found["extents"] = len(extents)
-        found["stored"] = sum(extent.stored for extent in extents)
+        spans = list(image.spans(inode))
+        found["extents"] = len(spans)
+        found["stored"] = sum(span.stored for span in spans)
     return found
 
 
@@ -135,15 +135,15 @@ def _fingerprint(value: bytes | None) -> str | None:
 
 
 def describe_data(image: Image, path: bytes, inode: Inode) -> dict[str, Any]:
-    """Return where an inode and its bytes lie: its fields, its layout and index, a row for each extent."""
+    """Return where an inode and its bytes lie: its fields, its layout and index, a row for each span."""
     return describe_inode(path, inode) | {
         "form": "extended" if inode.extended else "compact",
         "layout": Layout(inode.layout).name.lower(),
         "offset": inode.offset,
         "in_metabox": inode.in_metabox,
         "xattr_bytes": inode.xattr_size,
-        "index": image.index_span(inode) if _has_data(inode) else None,
-        "extents": list(_extents(image, inode)) if _has_data(inode) else [],
+        "index": image.index_place(inode) if _has_data(inode) else None,
+        "extents": list(_spans(image, inode)) if _has_data(inode) else [],
     }
 
 
@@ -151,11 +151,11 @@ def _has_data(inode: Inode) -> bool:
     return inode.is_file or inode.is_dir or inode.is_symlink
 
 
-def _extents(image: Image, inode: Inode) -> Iterator[dict[str, Any]]:
-    for extent in image.extents(inode):
-        row = extent._asdict()
-        row["kind"] = Kind(extent.kind).name.lower()
-        row["device"] = _DEVICES.get(extent.device, f"device {extent.device}")
+def _spans(image: Image, inode: Inode) -> Iterator[dict[str, Any]]:
+    for span in image.spans(inode):
+        row = span._asdict()
+        row["kind"] = Kind(span.kind).name.lower()
+        row["device"] = _DEVICES.get(span.device, f"device {span.device}")
         yield row
 
 

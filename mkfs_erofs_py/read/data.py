@@ -13,16 +13,16 @@ from itertools import chain
 
 from ..errors import CorruptError, UsageError
 from ..files.read_at import Buffer, ReadAt
-from .extent import Extent, Kind
 from .inode import Inode
 from .kept import DecodedCache, Walks
-from .layout import extents_of
+from .layout import spans_of
 from .pcluster import PclusterReader
+from .span import Kind, Span
 from .volume import Volume
 
 __all__ = ["CACHE_BYTES", "MAX_READ", "DataReader"]
 
-#: Bytes of decoded extents kept; one extent is at most 12 MiB.
+#: Bytes of decoded spans kept; one span is at most 12 MiB.
 CACHE_BYTES = 32 << 20
 #: Longest single `DataReader.pread`: what read(2) itself grants, so that a size on disk never becomes an allocation.
 MAX_READ = 1 << 31
@@ -46,9 +46,9 @@ class DataReader:
         #: Reads the packed inode; set by `Image` where there is one.
         self.packed: ReadAt | None = None
 
-    def extents(self, inode: Inode, pos: int = 0) -> Iterator[Extent]:
-        """See `extents_of`."""
-        return extents_of(self._volume, inode, pos)
+    def spans(self, inode: Inode, pos: int = 0) -> Iterator[Span]:
+        """See `spans_of`."""
+        return spans_of(self._volume, inode, pos)
 
     # -- whole files -------------------------------------------------------------------------------
 
@@ -58,10 +58,10 @@ class DataReader:
         Pieces of stored data are at most 256 KiB, decoded ones at most 12 MiB.
         """
         decode = self._pclusters.decode
-        for extent in self.extents(inode, pos):
-            start, length, kind, _, _, _, _ = extent
+        for span in self.spans(inode, pos):
+            start, length, kind, _, _, _, _ = span
             if kind < _STORED:
-                data: Buffer = decode(extent)
+                data: Buffer = decode(span)
                 if pos > start:
                     yield pos, data[pos - start :]
                 else:
@@ -70,7 +70,7 @@ class DataReader:
                 low = max(pos - start, 0)
                 while low < length:
                     high = min(low + _PIECE, length)
-                    yield start + low, self._part(extent, low, high)
+                    yield start + low, self._part(span, low, high)
                     low = high
 
     # -- parts of files ----------------------------------------------------------------------------
@@ -87,14 +87,14 @@ class DataReader:
             return b""
         if stop - offset > MAX_READ:
             raise UsageError(f"{stop - offset} bytes are too many for one read")
-        return self.read_extents(self.extents(inode, offset), offset, stop)
+        return self.read_spans(self.spans(inode, offset), offset, stop)
 
-    def read_extents(self, extents: Iterator[Extent], offset: int, stop: int) -> bytes:
-        """Return bytes ``offset`` to ``stop`` of the file that ``extents`` lead along."""
+    def read_spans(self, spans: Iterator[Span], offset: int, stop: int) -> bytes:
+        """Return bytes ``offset`` to ``stop`` of the file that ``spans`` lead along."""
         parts = []
-        for extent in extents:
-            start, end = extent.start, extent.start + extent.length
-            parts.append(self._part(extent, max(offset - start, 0), min(stop, end) - start))
+        for span in spans:
+            start, end = span.start, span.start + span.length
+            parts.append(self._part(span, max(offset - start, 0), min(stop, end) - start))
             if end >= stop:
                 break
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
@@ -102,7 +102,7 @@ class DataReader:
     def preadinto(self, inode: Inode, buffer: memoryview, offset: int) -> int:
         """Like `pread`, into ``buffer`` (contiguous, writable) -> bytes written.
 
-        A read that begins where one before ended goes on with its walk through the extents: of a file that is read
+        A read that begins where one before ended goes on with its walk through the spans: of a file that is read
         front to back, the index is read once.
         """
         if offset < 0:
@@ -110,38 +110,38 @@ class DataReader:
         stop = min(offset + len(buffer), inode.size)
         if stop <= offset:
             return 0
-        extents, held = self._walks.take(inode.nid, offset) or (self.extents(inode, offset), None)
+        spans, held = self._walks.take(inode.nid, offset) or (self.spans(inode, offset), None)
         memory = ctypes.c_char.from_buffer(buffer)  # keeps the buffer where it is
         base = ctypes.addressof(memory) - offset
         decode_into = self._pclusters.decode_into
         at = offset
-        for extent in chain(() if held is None else (held,), extents):
-            start, length, kind, device, address, _, _ = extent
+        for span in chain(() if held is None else (held,), spans):
+            start, length, kind, device, address, _, _ = span
             end = start + length
             if kind < _STORED and start >= offset and end <= stop:
-                decode_into(extent, base + start)
+                decode_into(span, base + start)
             else:
                 low, high = max(start, offset), min(end, stop)
                 target = buffer[low - offset : high - offset]
                 if kind == _RAW:
                     self._volume.stored_into(device, address + low - start, target)
                 else:
-                    target[:] = self._part(extent, low - start, high - start)
+                    target[:] = self._part(span, low - start, high - start)
             at = end
             if end >= stop:
                 if stop < inode.size:
-                    self._walks.keep(inode.nid, stop, (extents, extent if end > stop else None))
+                    self._walks.keep(inode.nid, stop, (spans, span if end > stop else None))
                 break
         return min(at, stop) - offset
 
-    def _part(self, extent: Extent, low: int, high: int) -> Buffer:
-        """Return bytes ``low`` to ``high`` of an extent."""
-        _, length, kind, device, address, stored, _ = extent
+    def _part(self, span: Span, low: int, high: int) -> Buffer:
+        """Return bytes ``low`` to ``high`` of a span."""
+        _, length, kind, device, address, stored, _ = span
         if kind < _STORED:
             key = (device, address, stored, length)
             data = self._cache.get(key)
             if data is None:
-                data = self._pclusters.decode(extent)
+                data = self._pclusters.decode(span)
                 self._cache.put(key, data)
             return data if low == 0 and high == length else memoryview(data)[low:high]
         if kind == _RAW:
@@ -153,6 +153,6 @@ class DataReader:
                 raise CorruptError("a file has a fragment in a packed inode that the image does not have", address)
             return self.packed.read_at(address + low, high - low)
         block = self._volume.stored(device, address, stored)
-        skip = (extent.start + low) % self._volume.block_size
+        skip = (span.start + low) % self._volume.block_size
         first = block[skip : skip + high - low]
         return b"".join((first, block[: high - low - len(first)]))

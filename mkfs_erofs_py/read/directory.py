@@ -9,8 +9,8 @@ from ..errors import CorruptError
 from ..ondisk.constants import FileType
 from ..ondisk.dirent import Dirent, unpack_block
 from .data import DataReader
-from .extent import Kind
 from .inode import Inode
+from .span import Kind
 
 if TYPE_CHECKING:
     from .volume import Volume
@@ -105,9 +105,9 @@ class DirectoryReader:
 
     def _address(self, inode: Inode, pos: int) -> int:
         """Where byte ``pos`` of a directory lies in the image; where it is compressed, where its inode does."""
-        for extent in self._data.extents(inode, pos):
-            if extent.kind == Kind.RAW:
-                return extent.address + pos - extent.start
+        for span in self._data.spans(inode, pos):
+            if span.kind == Kind.RAW:
+                return span.address + pos - span.start
             break
         return inode.offset
 

@@ -15,12 +15,12 @@ from ..ondisk.device import DeviceSlot
 from ..ondisk.dirent import Dirent
 from ..ondisk.superblock import AlgorithmRecord, LongPrefix, Superblock
 from .data import CACHE_BYTES, DataReader
-from .extent import Extent
 from .file import ErofsFile
 from .inode import Inode, load_inode
 from .inode_data import InodeReader
 from .layout import index_place
 from .naming import name_error, naming, naming_all
+from .span import Span
 from .tree import OnError, TreeReader
 from .volume import Volume
 from .xattrs import Attributes, XattrReader
@@ -112,7 +112,7 @@ class Image:
 
     @property
     def devices(self) -> Sequence[DeviceSlot]:
-        """The extra devices' slots; the k-th is device k+1 in extents."""
+        """The extra devices' slots; the k-th is device k+1 in spans."""
         return self._volume.slots
 
     @property
@@ -239,7 +239,7 @@ class Image:
     @naming
     def shared_xattrs(self, target: Target) -> list[tuple[int, int]]:
         """Return (start, end) of each shared attribute that an inode names; empty where those lie in the metabox."""
-        return self._xattrs.shared_spans(self._inode(target, follow=False))
+        return self._xattrs.shared_places(self._inode(target, follow=False))
 
     @naming
     def fingerprint(self, target: Target) -> bytes | None:
@@ -263,12 +263,12 @@ class Image:
                 yield path, inode, self._xattrs.fingerprint(inode)
 
     @naming_all
-    def extents(self, target: Target, pos: int = 0) -> Iterator[Extent]:
-        """Yield where an inode's bytes lie, in order, from the extent that holds byte ``pos``."""
-        return self._data.extents(self._inode(target), pos)
+    def spans(self, target: Target, pos: int = 0) -> Iterator[Span]:
+        """Yield where an inode's bytes lie, in order, from the span that holds byte ``pos``."""
+        return self._data.spans(self._inode(target), pos)
 
     @naming
-    def index_span(self, target: Target) -> tuple[int, int] | None:
+    def index_place(self, target: Target) -> tuple[int, int] | None:
         """Return (start, end) of an inode's chunk map or cluster index in its metadata; ``None`` without one."""
         return index_place(self._volume, self._inode(target))
 

@@ -9,17 +9,17 @@ from itertools import islice
 from ..errors import CorruptError, OutOfBoundsError
 from ..files.read_at import Buffer
 from .data import DataReader
-from .extent import Extent, Kind
 from .inode import Inode
+from .span import Kind, Span
 
 __all__ = ["InodeReader"]
 
-#: Extents kept of an inode that is read at random all the time: some 16 MiB.
-_KEPT_EXTENTS = 100_000
+#: Spans kept of an inode that is read at random all the time: some 16 MiB.
+_KEPT_SPANS = 100_000
 
 
 class InodeReader:
-    """One inode's data as a `ReadAt`: how the packed inode and the metabox are read. Keeps extents it has met."""
+    """One inode's data as a `ReadAt`: how the packed inode and the metabox are read. Keeps spans it has met."""
 
     def __init__(self, reader: DataReader, inode: Inode, name: str, fragments: bool) -> None:
         self._reader = reader
@@ -27,20 +27,20 @@ class InodeReader:
         self.inode = inode
         self.size = inode.size
         self.name = name
-        self._kept: list[Extent] | None = None
+        self._kept: list[Span] | None = None
         self._starts: list[int] = []
         self._too_many = False
 
     def _index(self) -> bool:
-        """Keep all extents unless they are too many; two threads may do so at once, to the same end."""
+        """Keep all spans unless they are too many; two threads may do so at once, to the same end."""
         if self._kept is None and not self._too_many:
             kept = []
-            for extent in self._reader.extents(self.inode):
-                kept.append(extent)
-                if len(kept) > _KEPT_EXTENTS:
+            for span in self._reader.spans(self.inode):
+                kept.append(span)
+                if len(kept) > _KEPT_SPANS:
                     self._too_many = True
                     return False
-            self._starts = [extent.start for extent in kept]
+            self._starts = [span.start for span in kept]
             self._kept = kept
         return self._kept is not None
 
@@ -50,21 +50,21 @@ class InodeReader:
             raise OutOfBoundsError(f"{length} bytes wanted of the {self.name}, which has {self.size}", offset)
         if not length:
             return b""
-        extents: Iterator[Extent]
+        spans: Iterator[Span]
         if self._index():
             assert self._kept is not None
-            extents = islice(self._kept, bisect_right(self._starts, offset) - 1, None)
+            spans = islice(self._kept, bisect_right(self._starts, offset) - 1, None)
         else:
-            extents = self._reader.extents(self.inode, offset)
+            spans = self._reader.spans(self.inode, offset)
         if not self._fragments:
-            extents = self._refusing(extents)
-        return self._reader.read_extents(extents, offset, offset + length)
+            spans = self._refusing(spans)
+        return self._reader.read_spans(spans, offset, offset + length)
 
-    def _refusing(self, extents: Iterator[Extent]) -> Iterator[Extent]:
-        for extent in extents:
-            if extent.kind == Kind.FRAGMENT:
+    def _refusing(self, spans: Iterator[Span]) -> Iterator[Span]:
+        for span in spans:
+            if span.kind == Kind.FRAGMENT:
                 raise CorruptError(f"the {self.name} itself has a fragment", self.inode.offset)
-            yield extent
+            yield span
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Like `read_at`, into ``buffer``."""

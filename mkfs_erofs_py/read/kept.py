@@ -1,4 +1,4 @@
-"""What a reader keeps between two reads, in bounded memory: decoded extents, and walks that may be gone on with."""
+"""What a reader keeps between two reads, in bounded memory: decoded spans, and walks that may be gone on with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from .extent import Extent
+from .span import Span
 
 __all__ = ["DecodedCache", "Walks"]
 
@@ -14,11 +14,11 @@ __all__ = ["DecodedCache", "Walks"]
 _MOST_WALKS = 16
 
 _Key = tuple[int, int, int, int]
-_Walk = tuple[Iterator[Extent], Extent | None]
+_Walk = tuple[Iterator[Span], Span | None]
 
 
 class DecodedCache:
-    """Decoded extents, ``budget`` bytes of them, least recently used out first. Every method is atomic."""
+    """Decoded spans, ``budget`` bytes of them, least recently used out first. Every method is atomic."""
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
@@ -47,9 +47,9 @@ class DecodedCache:
 
 
 class Walks:
-    """Walks along files' extents that stopped where a read ended, so that the next read need not search its place.
+    """Walks along files' spans that stopped where a read ended, so that the next read need not search its place.
 
-    By inode and byte; each with the extent it stopped in, if that goes on. Every method is atomic, and a walk that was
+    By inode and byte; each with the span it stopped in, if that goes on. Every method is atomic, and a walk that was
     taken is nobody else's: two threads that read on from the same byte do not share one, the second begins anew.
     """
 

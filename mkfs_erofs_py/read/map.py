@@ -9,9 +9,9 @@ from ..errors import OutOfBoundsError
 from ..ondisk.constants import SUPERBLOCK_OFFSET, Compat, FileType, Incompat
 from ..ondisk.device import SLOT_SIZE
 from ..ondisk.superblock import unpack_algorithms
-from .extent import Kind
 from .image import Image
 from .inode import Inode
+from .span import Kind
 
 __all__ = ["Region", "image_map"]
 
@@ -58,7 +58,7 @@ def image_map(image: Image) -> Iterator[Region]:
         if region.start > cursor:
             yield from _between(image, cursor, region.start)
         elif region.start < cursor:
-            # Extents of different lengths from one start, or overlapping ones: the rest of this one.
+            # Spans of different lengths from one start, or overlapping ones: the rest of this one.
             if region.end <= cursor:
                 continue
             region = replace(region, start=cursor, what=f"{region.what} (overlaps)")
@@ -123,30 +123,30 @@ def _inode(image: Image, path: bytes, inode: Inode) -> Iterator[Region]:  # noqa
         head = inode.body - inode.xattr_size
         yield region(inode.offset, head, "extended inode" if inode.extended else "compact inode")
         yield region(head, inode.body, "xattrs")
-        span = image.index_span(inode)
-        if span is not None:
-            yield region(*span, "cluster index" if inode.is_compressed else "chunk map")
+        place = image.index_place(inode)
+        if place is not None:
+            yield region(*place, "cluster index" if inode.is_compressed else "chunk map")
     for start, end in image.shared_xattrs(inode):
         yield Region(start, end, "shared xattr")
     if not (inode.is_file or inode.is_dir or inode.is_symlink):
         return
     noun = {FileType.DIRECTORY: "directory", FileType.SYMLINK: "symlink"}.get(inode.type, "data")
     held: Region | None = None
-    for extent in image.extents(inode):
-        if extent.device or extent.kind in (Kind.HOLE, Kind.FRAGMENT):
+    for span in image.spans(inode):
+        if span.device or span.kind in (Kind.HOLE, Kind.FRAGMENT):
             continue
-        if image.devices and extent.address >= image.size:
+        if image.devices and span.address >= image.size:
             continue  # an address of the unified space that an extra device holds
-        kind = Kind(extent.kind)
+        kind = Kind(span.kind)
         what = noun if kind == Kind.RAW else f"{noun}, {kind.name.lower()}"
-        if not inode.in_metabox and extent.address < inode.body + _SCAN and extent.address >= inode.body:
-            what = f"inline {what}" if extent.address % image.block_size else what
-        end = extent.address + extent.stored
-        if held is not None and held.what == what and held.end == extent.address:
+        if not inode.in_metabox and span.address < inode.body + _SCAN and span.address >= inode.body:
+            what = f"inline {what}" if span.address % image.block_size else what
+        end = span.address + span.stored
+        if held is not None and held.what == what and held.end == span.address:
             held = replace(held, end=end)
             continue
         if held is not None:
             yield held
-        held = region(extent.address, end, what)
+        held = region(span.address, end, what)
     if held is not None:
         yield held

@@ -5,14 +5,14 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-__all__ = ["METABOX", "PACKED", "Extent", "Kind"]
+__all__ = ["METABOX", "PACKED", "Kind", "Span"]
 
-#: Values of `Extent.device` for bytes that lie in another inode's data.
+#: Values of `Span.device` for bytes that lie in another inode's data.
 METABOX, PACKED = -1, -2
 
 
 class Kind(enum.IntEnum):
-    """How an extent's stored bytes become data; 0 to 3 are the format's algorithm numbers."""
+    """How a span's stored bytes become data; 0 to 3 are the format's algorithm numbers."""
 
     LZ4 = 0
     LZMA = 1
@@ -28,12 +28,12 @@ class Kind(enum.IntEnum):
     FRAGMENT = 7
 
 
-class Extent(NamedTuple):
+class Span(NamedTuple):
     """``length`` bytes of a file from its byte ``start``.
 
     ``stored`` bytes at ``address`` of ``device`` hold them: device 0 is the image, k the k-th extra device,
     `METABOX` the metabox's data, `PACKED` the packed inode's. ``partial``: the stored bytes may decode to more
-    than ``length``; only the beginning is this extent's.
+    than ``length``; only the beginning is this span's.
     """
 
     start: int
@@ -46,5 +46,5 @@ class Extent(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The file's byte behind the extent."""
+        """The file's byte behind the span."""
         return self.start + self.length

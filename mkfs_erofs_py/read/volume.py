@@ -19,7 +19,7 @@ from ..ondisk.superblock import (
     checksum_end,
     unpack_algorithms,
 )
-from .extent import METABOX
+from .span import METABOX
 
 __all__ = ["Volume"]
 

@@ -116,7 +116,7 @@ class XattrReader:
                 self._shared_bytes += size
         return entry
 
-    def shared_spans(self, inode: Inode) -> list[tuple[int, int]]:
+    def shared_places(self, inode: Inode) -> list[tuple[int, int]]:
         """Return (start, end) of each shared entry that an inode names; empty where those lie in the metabox."""
         if not inode.xattr_size or self._shared_in_metabox:
             return []

@@ -1,4 +1,4 @@
-"""The extents of compressed files that list encoded extents (48-bit layout): records of 4, 8, 16 or 32 bytes."""
+"""The spans of compressed files that list encoded extents (48-bit layout): records of 4, 8, 16 or 32 bytes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ..errors import CorruptError, OutOfBoundsError, UnsupportedError
 from ..ondisk.constants import MAX_DECODED, MAX_ENCODED
 from ..ondisk.extent import EXTENT_FORMS, PLEN_FORMAT_SHIFT, PLEN_MASK, PLEN_PARTIAL
 from ..ondisk.lcluster import Advise, MapHeader
-from .extent import PACKED, Extent, Kind
 from .inode import Inode
+from .span import PACKED, Kind, Span
 
 if TYPE_CHECKING:
     from .volume import Volume
@@ -25,7 +25,7 @@ _Record = tuple[int, int, int]  # logical start, plen word, address
 
 
 class ExtentIndex:
-    """The list of one inode's encoded extents; ``extents`` walks it from any byte."""
+    """The list of one inode's encoded extents; ``spans`` walks it from any byte."""
 
     def __init__(self, volume: Volume, inode: Inode, header: MapHeader, start: int) -> None:
         self._volume = volume
@@ -48,7 +48,7 @@ class ExtentIndex:
         if self._at + self._count * self._record > volume.meta_size(inode.in_metabox):
             raise OutOfBoundsError(f"list of {self._count} extents of inode {inode.nid} reaches past the end", self._at)
         #: Where the list lies in the inode's metadata, its header included.
-        self.span = start - 8, self._at + self._count * self._record
+        self.place = start - 8, self._at + self._count * self._record
 
     def _load(self, number: int, count: int, address: int) -> list[_Record]:
         """Read records from ``number``; ``address`` is the first one's where records do not say."""
@@ -88,8 +88,8 @@ class ExtentIndex:
                 address += sum(plen & PLEN_MASK for _, plen, _ in self._load(i, count, 0))
         return number, address
 
-    def extents(self, pos: int = 0) -> Iterator[Extent]:
-        """Yield the extents from the one that holds byte ``pos`` to the end of the file."""
+    def spans(self, pos: int = 0) -> Iterator[Span]:
+        """Yield the spans from the one that holds byte ``pos`` to the end of the file."""
         size = self._inode.size
         if pos >= size:
             return
@@ -98,10 +98,10 @@ class ExtentIndex:
         if number < 0:
             number = 0
             if not self._count:
-                yield Extent(0, size, Kind.HOLE, 0, 0, 0)
+                yield Span(0, size, Kind.HOLE, 0, 0, 0)
                 return
             (first,) = self._load(0, 1, 0)
-            yield Extent(0, min(first[0], size), Kind.HOLE, 0, 0, 0)
+            yield Span(0, min(first[0], size), Kind.HOLE, 0, 0, 0)
         batch = _FIRST_BATCH
         while number < self._count:
             records = self._load(number, batch, address)
@@ -114,23 +114,23 @@ class ExtentIndex:
                         self._at + number * self._record,
                     )
                 if held is not None:
-                    yield self._extent(*held, start)
+                    yield self._span(*held, start)
                 held = number, record
                 number += 1
             address = at + (plen & PLEN_MASK)
         if held is not None:
-            yield self._extent(*held, size)
+            yield self._span(*held, size)
 
-    def _extent(self, number: int, record: _Record, end: int) -> Extent:
+    def _span(self, number: int, record: _Record, end: int) -> Span:
         start, plen, address = record
         length = end - start
         nid = self._inode.nid
         if self._fragment and number == self._count - 1:
             offset = plen | ((address & 0xFFFF_FFFF) << 32 if self._record > 4 else 0)
-            return Extent(start, length, Kind.FRAGMENT, PACKED, offset, length)
+            return Span(start, length, Kind.FRAGMENT, PACKED, offset, length)
         stored = plen & PLEN_MASK
         if not stored:
-            return Extent(start, length, Kind.HOLE, 0, 0, 0)
+            return Span(start, length, Kind.HOLE, 0, 0, 0)
         form = plen >> PLEN_FORMAT_SHIFT
         partial = bool(plen & PLEN_PARTIAL)
         if length > MAX_DECODED:
@@ -145,12 +145,12 @@ class ExtentIndex:
                 raise CorruptError(
                     f"inode {nid} uses algorithm {algorithm}, which the superblock does not announce", address
                 )
-            return Extent(start, length, algorithm, 0, address, stored, partial)
+            return Span(start, length, algorithm, 0, address, stored, partial)
         if length > stored:
             raise CorruptError(f"plain extent {number} of inode {nid} stores {stored} of {length} bytes", address)
         block_mask = self._volume.block_size - 1
         if self._interlaced and not (address | stored) & block_mask:
             if stored > block_mask + 1:
                 raise CorruptError(f"interlaced cluster of {stored} bytes in inode {nid}", address)
-            return Extent(start, length, Kind.INTERLACED, 0, address, stored)
-        return Extent(start, length, Kind.RAW, 0, address, length)
+            return Span(start, length, Kind.INTERLACED, 0, address, stored)
+        return Span(start, length, Kind.RAW, 0, address, length)

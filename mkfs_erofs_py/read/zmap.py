@@ -1,6 +1,6 @@
-"""The extents of compressed files whose index has one record for each logical cluster, full or compact.
+"""The spans of compressed files whose index has one record for each logical cluster, full or compact.
 
-An index is read in batches, front to back, so that memory does not grow with it: each head begins an extent, which
+An index is read in batches, front to back, so that memory does not grow with it: each head begins a span, which
 ends where the next one begins. Distances between records only lead back to the first head when a read starts in the
 middle; they must still be consistent with the heads.
 """
@@ -29,8 +29,8 @@ from ..ondisk.lcluster import (
     unpack_full,
     unpack_packs,
 )
-from .extent import METABOX, PACKED, Extent, Kind
 from .inode import Inode
+from .span import METABOX, PACKED, Kind, Span
 
 if TYPE_CHECKING:
     from .volume import Volume
@@ -59,7 +59,7 @@ def whole_fragment(header: MapHeader) -> int | None:
 
 
 class ClusterIndex:
-    """The index of one compressed inode, judged when made; ``extents`` walks it from any byte."""
+    """The index of one compressed inode, judged when made; ``spans`` walks it from any byte."""
 
     def __init__(self, volume: Volume, inode: Inode, header: MapHeader, start: int) -> None:
         self._volume = volume
@@ -81,11 +81,11 @@ class ClusterIndex:
             blocks = -(-inode.size >> volume.block_bits)
             self._layout = compact_counts(start, blocks, bool(advise & Advise.COMPACTED_2B))
             end = start + self._compact_place(self._total - 1)[1] if self._total else start
-        # The whole index must exist before a single extent of it is believed.
+        # The whole index must exist before a single span of it is believed.
         if end > volume.meta_size(inode.in_metabox):
             raise OutOfBoundsError(f"index of inode {inode.nid} reaches past the end", start)
         #: Where the index lies in the inode's metadata, its header included.
-        self.span = start - 8, end
+        self.place = start - 8, end
         self._inline = 0
         self._inline_at = end
         if advise & Advise.INLINE_PCLUSTER and not self._fragment:
@@ -145,10 +145,10 @@ class ClusterIndex:
         slots = unpack_packs(data[start : start + size], max(self._bits, 12), entries, self._big1)
         return first, slots[: min(stop, self._total) - first]
 
-    # -- extents -----------------------------------------------------------------------------------
+    # -- spans -----------------------------------------------------------------------------------
 
     def _first_head(self, pos: int) -> int:
-        """Return the number of the record whose head begins the extent that holds byte ``pos``."""
+        """Return the number of the record whose head begins the span that holds byte ``pos``."""
         lcn = pos >> self._bits
         first, slots = self._load(lcn, 2)
         kind, low, _ = slots[lcn - first]
@@ -170,8 +170,8 @@ class ClusterIndex:
             if kind & TYPE_MASK != LCLUSTER_NONHEAD:
                 return lcn
 
-    def extents(self, pos: int = 0) -> Iterator[Extent]:  # noqa: C901 - one loop, since a call an lcluster would show
-        """Yield the extents from the one that holds byte ``pos`` to the end of the file."""
+    def spans(self, pos: int = 0) -> Iterator[Span]:  # noqa: C901 - one loop, since a call an lcluster would show
+        """Yield the spans from the one that holds byte ``pos`` to the end of the file."""
         size = self._inode.size
         if pos >= size:
             return
@@ -181,7 +181,7 @@ class ClusterIndex:
         most = MAX_ENCODED >> block_bits
         at = self._first_head(pos)
         batch = _FIRST_BATCH
-        # The head of the extent that is open: what it says and where it stands, before all records if there is none.
+        # The head of the span that is open: what it says and where it stands, before all records if there is none.
         word = begin = block = blocks = 0
         head_lcn = _NO_HEAD
         big = False
@@ -201,13 +201,13 @@ class ClusterIndex:
                             raise self._corrupt(lcn, "is a head that a record behind it leads back over")
                         algorithm, length = judged.get(word), here - begin
                         if algorithm is not None and here < size and length <= MAX_DECODED and 0 <= blocks <= most:
-                            # Nearly all extents are like this, and their index is what a long read waits for.
-                            yield Extent(begin, length, algorithm, 0, block << block_bits, (blocks or 1) << block_bits)
+                            # Nearly all spans are like this, and their index is what a long read waits for.
+                            yield Span(begin, length, algorithm, 0, block << block_bits, (blocks or 1) << block_bits)
                         else:
-                            extent = self._extent(word, block, begin, min(here, size), blocks)
+                            span = self._span(word, block, begin, min(here, size), blocks)
                             if word in (LCLUSTER_HEAD1, LCLUSTER_HEAD2) and here < size:
-                                judged[word] = extent.kind
-                            yield extent
+                                judged[word] = span.kind
+                            yield span
                     elif low and not lcn:
                         raise self._corrupt(lcn, "has no head before it")
                     if here >= size:
@@ -226,10 +226,10 @@ class ClusterIndex:
                     raise self._corrupt(lcn, "belongs to an extent of more than 12 MiB")
             at += len(slots)
         if head_lcn != _NO_HEAD:
-            yield self._extent(word, block, begin, size, blocks)
+            yield self._span(word, block, begin, size, blocks)
 
     def _judge_distances(self, lcn: int, d0: int, d1: int, head_lcn: int, big: bool) -> None:
-        """Judge a record that is no head, in all but the length of the extent."""
+        """Judge a record that is no head, in all but the length of the span."""
         if head_lcn == _NO_HEAD:
             raise self._corrupt(lcn, "has no head before it")
         if not 0 < d0 <= lcn - head_lcn:
@@ -239,21 +239,21 @@ class ClusterIndex:
         if d1 > self._total - lcn:
             raise self._corrupt(lcn, f"leads on by {d1}, past the end")
 
-    def _extent(self, word: int, block: int, begin: int, end: int, blocks: int) -> Extent:
+    def _span(self, word: int, block: int, begin: int, end: int, blocks: int) -> Span:
         kind = word & TYPE_MASK
         length = end - begin
         if end == self._inode.size:
             if self._fragment:
                 offset = self._header.union | (0 if self._compact else block << 32)
-                return Extent(begin, length, Kind.FRAGMENT, PACKED, offset, length)
+                return Span(begin, length, Kind.FRAGMENT, PACKED, offset, length)
             if self._inline:
                 device = METABOX if self._inode.in_metabox else 0
                 how = Kind.RAW if kind == LCLUSTER_PLAIN else self._algorithm(kind)
                 self._judge_plain(kind, length, self._inline, begin)
                 stored = length if kind == LCLUSTER_PLAIN else self._inline
-                return Extent(begin, length, how, device, self._inline_at, stored, bool(word & PARTIAL_REF))
+                return Span(begin, length, how, device, self._inline_at, stored, bool(word & PARTIAL_REF))
         if word & HOLE_FLAG and not self._compact:
-            return Extent(begin, length, Kind.HOLE, 0, 0, 0)
+            return Span(begin, length, Kind.HOLE, 0, 0, 0)
         if blocks == _NO_BLOCKS:
             raise self._corrupt((begin >> self._bits) + 1, "holds a block count of 0")
         stored = (blocks or 1) << self._volume.block_bits
@@ -263,13 +263,13 @@ class ClusterIndex:
         if stored > MAX_ENCODED:
             raise UnsupportedError(f"cluster of {stored} bytes in inode {self._inode.nid} exceeds 1 MiB", address)
         if kind != LCLUSTER_PLAIN:
-            return Extent(begin, length, self._algorithm(kind), 0, address, stored, bool(word & PARTIAL_REF))
+            return Span(begin, length, self._algorithm(kind), 0, address, stored, bool(word & PARTIAL_REF))
         self._judge_plain(kind, length, stored, begin)
         if self._interlaced:
             if stored > self._volume.block_size:
                 raise CorruptError(f"interlaced cluster of {stored} bytes in inode {self._inode.nid}", address)
-            return Extent(begin, length, Kind.INTERLACED, 0, address, stored)
-        return Extent(begin, length, Kind.RAW, 0, address, length)
+            return Span(begin, length, Kind.INTERLACED, 0, address, stored)
+        return Span(begin, length, Kind.RAW, 0, address, length)
 
     def _algorithm(self, kind: int) -> int:
         nibbles = self._header.algorithms

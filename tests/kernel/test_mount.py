@@ -196,7 +196,7 @@ def test_a_damaged_file_is_an_error_and_the_rest_is_served(pair: list[Path], pla
     damaged = tmp_path / "damaged.erofs"
     data = bytearray(pair[0].read_bytes())
     with Image.open(pair[0]) as opened:
-        extent = next(opened.extents("/common"))
+        extent = next(opened.spans("/common"))
     data[extent.address : extent.address + extent.stored] = b"\xff" * extent.stored
     damaged.write_bytes(data)
     assert command("mount", "--backend=fuse", "--domain=apart", damaged, place).returncode == 0

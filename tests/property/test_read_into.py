@@ -74,13 +74,13 @@ def test_reads_that_go_on_and_reads_that_jump(image: Image, reads: list[tuple[by
 
 def test_an_index_is_read_once_front_to_back(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[int] = []
-    extents = DataReader.extents
+    spans = DataReader.spans
 
     def counted(self: DataReader, inode: Inode, pos: int = 0) -> object:
         begun.append(pos)
-        return extents(self, inode, pos)
+        return spans(self, inode, pos)
 
-    monkeypatch.setattr(DataReader, "extents", counted)
+    monkeypatch.setattr(DataReader, "spans", counted)
     inodes = [image.lookup(path) for path in CONTENTS]
     buffer = bytearray(10_000)
     for offset in range(0, SIZE, len(buffer)):
@@ -116,7 +116,7 @@ def test_behind_a_damaged_extent_reading_goes_on(tmp_path: Path) -> None:
     build_image(tmp_path / "image", tree)
     data = bytearray((tmp_path / "image").read_bytes())
     with Image.open(memoryview(data)) as image:
-        bad = list(image.extents("/a"))[3]
+        bad = list(image.spans("/a"))[3]
         data[bad.address : bad.address + bad.stored] = b"\xff" * bad.stored
         buffer = memoryview(bytearray(SIZE))
         assert image.preadinto("/a", buffer[: bad.start], 0) == bad.start

@@ -1,4 +1,4 @@
-"""The reader's extents of compressed files: those that were packed, from whatever byte the walk begins."""
+"""The reader's spans of compressed files: those that were packed, from whatever byte the walk begins."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def test_extents_read_as_they_were_packed(compact: bool, two_byte: bool, file: F
         stored = extent.length if plain else blocks * block
         want.append((start, extent.length, Kind.RAW if plain else Kind.LZ4, at * block, stored))
     with Image.open(memoryview(image_of(file, compact, two_byte))) as image:
-        found = [(e.start, e.length, e.kind, e.address, e.stored) for e in image.extents("file")]
+        found = [(e.start, e.length, e.kind, e.address, e.stored) for e in image.spans("file")]
         assert found == want
         for _ in range(5):
             pos = data.draw(st.integers(0, file.size - 1))
-            rest = [(e.start, e.length, e.kind, e.address, e.stored) for e in image.extents("file", pos)]
+            rest = [(e.start, e.length, e.kind, e.address, e.stored) for e in image.spans("file", pos)]
             assert rest == [one for one in want if one[0] + one[1] > pos]

@@ -173,7 +173,7 @@ def test_several_encodings_in_one_image(
             }[index]
             assert inode.layout in layouts, path
             for cut in cuts.get(path[1:], ()):
-                assert cut in {span.start for span in opened.extents(inode)}, "a span begins at each cut"
+                assert cut in {span.start for span in opened.spans(inode)}, "a span begins at each cut"
         assert {record.algorithm for record in opened.algorithms} == set(Algorithm)
     shown = kernel_mount(image, since=since)
     assert differences(snapshot(tree), snapshot(shown)) == []

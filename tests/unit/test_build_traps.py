@@ -28,7 +28,7 @@ from mkfs_erofs_py.ondisk.inode import COMPACT, EXTENDED
 from mkfs_erofs_py.ondisk.lcluster import Advise, MapHeader, unpack_full
 from mkfs_erofs_py.ondisk.superblock import checksum, checksum_end
 from mkfs_erofs_py.ondisk.xattr import iter_entries, unpack_header
-from mkfs_erofs_py.read import Extent, Image, Inode, Kind
+from mkfs_erofs_py.read import Image, Inode, Kind, Span
 from tests.support.images import WHEN, Spec, build, make, mixed, noise, text
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount or set trusted attributes")
@@ -96,13 +96,13 @@ class Built:
     def inodes(self) -> Iterator[tuple[bytes, Inode]]:
         return self.image.inodes()
 
-    def extents(self) -> Iterator[tuple[bytes, Inode, list[Extent]]]:
+    def extents(self) -> Iterator[tuple[bytes, Inode, list[Span]]]:
         """Yield the extents of every compressed inode."""
         for path, inode in self.inodes():
             if inode.is_compressed:
-                yield path, inode, list(self.image.extents(inode))
+                yield path, inode, list(self.image.spans(inode))
 
-    def streams(self) -> Iterator[tuple[bytes, Inode, Extent, bytes]]:
+    def streams(self) -> Iterator[tuple[bytes, Inode, Span, bytes]]:
         """Yield every compressed extent with its stored bytes."""
         for path, inode, extents in self.extents():
             for extent in extents:
@@ -541,7 +541,7 @@ def test_a_place_in_the_image_has_one_meaning(form: str, built: Callable[[str], 
 
 def test_files_alike_share_their_extents(built: Callable[[str], Built]) -> None:
     image = built("lz4, compact").image
-    assert list(image.extents("text")) == list(image.extents("copy"))
+    assert list(image.spans("text")) == list(image.spans("copy"))
 
 
 def test_deflate_streams_end_with_their_last_page(built: Callable[[str], Built]) -> None:
@@ -625,7 +625,7 @@ def test_large_counts_of_blocks_read_back(tmp_path: Path) -> None:
     for index in ({}, {"legacy_index": True}):
         build(tmp_path / "image", tree, compressor="zstd,1", block_size=512, pcluster=2047 * 512, **index)
         with Image.open(tmp_path / "image") as image:
-            assert 2000 * 512 < max(extent.stored for extent in image.extents("file")) <= 2047 * 512
+            assert 2000 * 512 < max(extent.stored for extent in image.spans("file")) <= 2047 * 512
             assert image.read("file") == spec["file"]
 
 
@@ -635,6 +635,6 @@ def test_no_extent_decodes_to_more_than_12_mib(tmp_path: Path) -> None:
     for options in ({"pcluster": 1 << 20}, {"compressor": "zstd,1", "pcluster": 65536}):
         build(tmp_path / "image", tree, **options)
         with Image.open(tmp_path / "image") as image:
-            lengths = [extent.length for extent in image.extents("zeros")]
+            lengths = [extent.length for extent in image.spans("zeros")]
             assert sum(lengths) == 50 << 20
             assert max(lengths) <= 12 << 20

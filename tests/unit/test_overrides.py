@@ -326,7 +326,7 @@ def test_compact_records_have_their_bits(name: str) -> None:
     content = words(1, 150_000) + stream(2, 30_000) + words(3, 70_001)
     base = planned(given({"file": content}), BuildOptions(workers=1, **options))
     with Image.open(memoryview(base.data)) as image:
-        extents = list(image.extents("/file"))
+        extents = list(image.spans("/file"))
     assert len(extents) > 5
     count = -(-len(content) >> bits)
     heads = {extent.start >> bits: extent for extent in extents}

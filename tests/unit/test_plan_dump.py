@@ -55,7 +55,7 @@ def said_ranges(lines: list[str]) -> Ranges:
 def read_ranges(image: Image, inode: Inode, said: Ranges) -> Ranges:
     """Return the same as a reader finds it; of plain bytes it knows no more than their length."""
     found = []
-    for extent, (*_, stored) in zip(image.extents(inode), said, strict=True):
+    for extent, (*_, stored) in zip(image.spans(inode), said, strict=True):
         kind = {Kind.RAW: "plain", Kind.HOLE: "hole"}.get(Kind(extent.kind), Kind(extent.kind).name.lower())
         found.append((extent.start, extent.length, kind, extent.address, stored if kind == "plain" else extent.stored))
     return found
@@ -96,7 +96,7 @@ def test_a_plan_says_the_truth(name: str, tmp_path: Path) -> None:
             assert read_ranges(image, inode, said) == said
             for line in lines:
                 if line.startswith("  index "):
-                    start, end = image.index_span(inode) or (0, 0)
+                    start, end = image.index_place(inode) or (0, 0)
                     assert f" at {start:#x}, {end - start} bytes" in line
             shown = [line.split()[0] for line in lines if line.startswith("    ")]
             assert all(name.encode() in image.xattrs(inode) for name in shown)

@@ -66,9 +66,9 @@ def content(data: bytes, path: str = "file", **options: object) -> bytes:
         for offset in range(0, len(whole), 1111):
             assert image.pread(path, 777, offset) == whole[offset : offset + 777]
         end = 0
-        for extent in image.extents(path):
-            assert extent.start == end
-            end = extent.end
+        for span in image.spans(path):
+            assert span.start == end
+            end = span.end
         assert end == len(whole)
         return whole
 
@@ -150,7 +150,7 @@ def test_encoded_extents_of_every_record_size(record: int) -> None:
     image = made.finish({b"file": file}, records=[LZ4_RECORD], incompat=Incompat.LZ4_0PADDING | Incompat.BIT48)
     assert content(image) == data
     with Image.open(memoryview(image)) as opened:
-        assert [extent.kind for extent in opened.extents("file")] == [Kind.LZ4] * 3 + [Kind.RAW, Kind.LZ4]
+        assert [extent.kind for extent in opened.spans("file")] == [Kind.LZ4] * 3 + [Kind.RAW, Kind.LZ4]
         assert opened.pread("file", 10, 4096 * 4 + 5) == data[4096 * 4 + 5 :][:10]
 
 

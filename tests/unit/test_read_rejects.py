@@ -421,7 +421,7 @@ def test_chunk(name: str) -> None:
     if name.startswith("device"):
         # Device ids are masked by the number of devices: of an image without any, all bits go.
         with Image.open(memoryview(data)) as image:
-            assert all(extent.device == 0 for extent in image.extents("file"))
+            assert all(extent.device == 0 for extent in image.spans("file"))
         return
     rejected(data, kind, words)
 
@@ -607,7 +607,7 @@ def test_a_read_in_the_middle_is_not_led_back_over_a_head() -> None:
         reads: list[Callable[[int], object]] = [
             lambda at: image.pread("file", 10, at),
             lambda at: image.preadinto("file", memoryview(bytearray(10)), at),
-            lambda at: list(image.extents("file", at)),
+            lambda at: list(image.spans("file", at)),
         ]
         for read in reads:
             with pytest.raises(CorruptError, match="leads back over"):
