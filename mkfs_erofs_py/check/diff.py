@@ -108,20 +108,20 @@ def _changes(a: Image, old: Inode, b: Image, new: Inode) -> Iterator[Change]:
         yield Change("device", "{}:{}".format(*old.rdev), "{}:{}".format(*new.rdev))
     if new.is_symlink and a.readlink(old) != b.readlink(new):
         yield Change("target", printable(a.readlink(old)), printable(b.readlink(new)))
+    was, now = a.attributes(old), b.attributes(new)
     if new.is_file:
-        yield from _content(a, old, b, new)
-    yield from _xattrs(a, old, b, new)
+        yield from _content(a, old, was.fingerprint, b, new, now.fingerprint)
+    yield from _xattrs(was.visible, now.visible)
 
 
-def _content(a: Image, old: Inode, b: Image, new: Inode) -> Iterator[Change]:
+def _content(a: Image, old: Inode, was: bytes | None, b: Image, new: Inode, now: bytes | None) -> Iterator[Change]:
     if old.size != new.size:
         yield Change("size", old.size, new.size)
         return
     if not new.size:
         return
-    prints = a.fingerprint(old), b.fingerprint(new)
-    if prints[0] is not None and prints[1] is not None and prints[0][:7] == prints[1][:7]:
-        if prints[0] != prints[1]:
+    if was is not None and now is not None and was[:7] == now[:7]:
+        if was != now:
             yield Change("content", None, None)
         return
     for offset in range(0, new.size, _STEP):
@@ -130,8 +130,7 @@ def _content(a: Image, old: Inode, b: Image, new: Inode) -> Iterator[Change]:
             return
 
 
-def _xattrs(a: Image, old: Inode, b: Image, new: Inode) -> Iterator[Change]:
-    one, two = a.xattrs(old), b.xattrs(new)
+def _xattrs(one: dict[bytes, bytes], two: dict[bytes, bytes]) -> Iterator[Change]:
     one.pop(FINGERPRINT_NAME, None)
     two.pop(FINGERPRINT_NAME, None)
     if one != two:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..errors import CorruptError
 from ..ondisk.constants import FileType
@@ -11,9 +10,7 @@ from ..ondisk.dirent import Dirent, unpack_block
 from .data import DataReader
 from .inode import Inode
 from .span import Kind
-
-if TYPE_CHECKING:
-    from .volume import Volume
+from .volume import Volume
 
 __all__ = ["DirectoryReader"]
 

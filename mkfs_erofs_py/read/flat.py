@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..errors import CorruptError, OutOfBoundsError
 from ..ondisk.chunk import HOLE, ChunkFormat, unpack_chunks
 from ..ondisk.constants import Layout
 from .inode import Inode
 from .span import METABOX, Kind, Span
-
-if TYPE_CHECKING:
-    from .volume import Volume
+from .volume import Volume
 
 __all__ = ["chunk_map_place", "chunked_spans", "flat_spans"]
 

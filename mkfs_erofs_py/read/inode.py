@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
 
 from ..errors import CorruptError, UnsupportedError
 from ..ondisk.constants import FileType, Layout
 from ..ondisk.inode import COMPACT, COMPACT_SIZE, EXTENDED, EXTENDED_SIZE, decode_rdev, file_type
-
-if TYPE_CHECKING:
-    from .volume import Volume
+from .volume import Volume
 
 __all__ = ["METABOX_NID", "Inode", "load_inode"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..errors import CorruptError
 from ..files.read_at import ReadAt
@@ -20,9 +20,7 @@ from ..ondisk.xattr import (
     unpack_header,
 )
 from .inode import Inode
-
-if TYPE_CHECKING:
-    from .volume import Volume
+from .volume import Volume
 
 __all__ = ["Attributes", "XattrReader"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..errors import CorruptError, OutOfBoundsError, UnsupportedError
 from ..ondisk.constants import MAX_DECODED, MAX_ENCODED
@@ -12,9 +11,7 @@ from ..ondisk.extent import EXTENT_FORMS, PLEN_FORMAT_SHIFT, PLEN_MASK, PLEN_PAR
 from ..ondisk.lcluster import Advise, MapHeader
 from .inode import Inode
 from .span import PACKED, Kind, Span
-
-if TYPE_CHECKING:
-    from .volume import Volume
+from .volume import Volume
 
 __all__ = ["ExtentIndex"]
 

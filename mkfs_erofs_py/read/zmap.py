@@ -8,7 +8,6 @@ middle; they must still be consistent with the heads.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..errors import CorruptError, OutOfBoundsError, UnsupportedError
 from ..ondisk.constants import MAX_DECODED, MAX_ENCODED, Incompat, Layout
@@ -31,9 +30,7 @@ from ..ondisk.lcluster import (
 )
 from .inode import Inode
 from .span import METABOX, PACKED, Kind, Span
-
-if TYPE_CHECKING:
-    from .volume import Volume
+from .volume import Volume
 
 __all__ = ["ClusterIndex", "map_header", "whole_fragment"]
 

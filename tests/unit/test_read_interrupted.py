@@ -218,16 +218,24 @@ def test_an_image_given_as_a_descriptor_is_named_by_its_number(image: Path) -> N
             opened.read("/usr/text")
 
 
+HARMS = {
+    "cut short": ("os.truncate(path, 0)", 1, r"was cut short: .* \(at offset \d+\)"),
+    "device fails": ("raise OSError(5, os.strerror(5))", 2, r"cannot be read at offset \d+: Input/output error"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("command", ["verify", "extract"])
-def test_processes_that_read_together_end_together(command: str, image: Path, tmp_path: Path) -> None:
+def test_processes_that_read_together_end_together(command: str, harm: str, image: Path, tmp_path: Path) -> None:
     """The harm is done while one of several processes reads, wherever it happens to be."""
+    done_to_it, status, words = HARMS[harm]
     code = (
         "import os, sys\n"
         "from mkfs_erofs_py.cli.main import run\n"
         "pread, path, parent = os.pread, sys.argv[2], os.getpid()\n"
         "def harmful(*arguments):\n"
         "    if os.getpid() != parent:\n"
-        "        os.truncate(path, 0)\n"
+        f"        {done_to_it}\n"
         "    return pread(*arguments)\n"
         "os.pread = harmful\n"
         "run(sys.argv[1:])\n"
@@ -235,9 +243,9 @@ def test_processes_that_read_together_end_together(command: str, image: Path, tm
     argv = [command, str(image), *([str(tmp_path / "folder")] if command == "extract" else []), "--workers=2"]
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, timeout=60)
     said = done.stdout + done.stderr
-    assert done.returncode == 1, said
+    assert done.returncode == status, said
     assert "Traceback" not in said
-    assert len(re.findall(rf"{image}: was cut short: .* \(at offset \d+\)", said)) == 1, said
+    assert len(re.findall(rf"{image}: .*{words}", said)) == 1, said
 
 
 @pytest.fixture
