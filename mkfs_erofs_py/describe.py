@@ -165,7 +165,7 @@ def describe_map(image: Image) -> dict[str, Any]:
     regions = []
     for region in image_map(image):
         totals[region.what] += region.size
-        regions.append(asdict(region) | {"path": text(region.path)})
+        regions.append(region.as_dict() | {"path": text(region.path)})
     return {"size": image.size, "totals": dict(totals), "regions": regions}
 
 
