@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import uuid
@@ -59,6 +60,7 @@ def parse_time(written: str) -> int:
     return int(written)
 
 
+@functools.lru_cache(maxsize=4096)  # a tree's files were mostly made at a few moments
 def format_time(seconds: int) -> str:
     """Return a time as a date and minutes in UTC; ``@seconds`` where no calendar reaches."""
     try:
