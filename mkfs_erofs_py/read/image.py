@@ -35,7 +35,7 @@ class Image:
     """A read-only EROFS image.
 
     Opening reads the superblock and the root inode and nothing else. All methods may be called from many threads at
-    once; what they return is independent of the image but for views of its bytes (see `pieces`) and open files.
+    once; what they return is independent of the image, but for open files.
     Whatever is malformed raises an ``ImageError`` when it is met: ``CorruptError``, ``UnsupportedError`` or
     ``OutOfBoundsError``, or, of an image that lost its end meanwhile, ``CutShortError``; its ``path`` is the image's
     ``name``. A device that fails raises ``UnreadableError``.
@@ -80,7 +80,7 @@ class Image:
             raise
 
     def close(self) -> None:
-        """Close the image and its devices; harmless when repeated. Views that were handed out stay valid."""
+        """Close the image and its devices; harmless when repeated. What was read stays valid."""
         self._volume.release()
 
     def __enter__(self) -> Self:
@@ -278,8 +278,8 @@ class Image:
     def pieces(self, target: Target, pos: int = 0) -> Iterator[tuple[int, Buffer]]:
         """Yield ``(offset, bytes)`` front to back; gaps between pieces, and behind the last one, are holes (zeros).
 
-        The fastest way through a whole file, in bounded memory: views of the mapped image where data is stored as
-        it is (they keep it mapped), decoded pieces of at most 12 MiB elsewhere.
+        The fastest way through a whole file, in bounded memory: pieces of at most 256 KiB where data is stored as it
+        is (of an image in memory they are views), of at most 12 MiB where it is decoded.
         """
         return self._data.pieces(self._inode(target), pos)
 

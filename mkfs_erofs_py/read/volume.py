@@ -142,7 +142,8 @@ class Volume:
     def release(self) -> None:
         """Close the readers; nothing can be read any more."""
         self._near.clear()
-        self._box = None
+        if self._box is not None:
+            self._box[1].clear()
         self.image.close()
         for device in self.devices:
             device.close()
@@ -164,9 +165,10 @@ class Volume:
             if offset + length > self._size:
                 raise OutOfBoundsError(f"{length} bytes of metadata reach past the image's end", offset)
             return self._near.view(offset, length)
-        if self._box is None:
+        box = self._box
+        if box is None:
             raise CorruptError("metadata lies in a metabox that the image does not have", offset)
-        return self._box[1].view(offset, length)
+        return box[1].view(offset, length)
 
     def meta_size(self, in_metabox: bool) -> int:
         """How many bytes of metadata there can be."""
