@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import threading
+import tracemalloc
 import zlib
 from pathlib import Path
 from stat import S_IFCHR, S_IFLNK, S_IFREG
@@ -482,3 +483,20 @@ def test_a_closed_image_lets_go_of_its_file_but_not_of_pieces(tmp_path: Path) ->
     assert b"".join(piece for _, piece in pieces) == data
     with pytest.raises(OutOfBoundsError):
         image.read("file")
+
+
+def test_memory_does_not_grow_with_what_is_read(tmp_path: Path) -> None:
+    made = Handmade()
+    size = 256 << 20
+    file = made.inode(FILE, Layout.FLAT_PLAIN, size=size, u=(start := made.block(b"x")))
+    path = tmp_path / "image"
+    path.write_bytes(made.finish({b"file": file}))
+    os.truncate(path, start * 4096 + size)
+    buffer = memoryview(bytearray(1 << 20))
+    with Image.open(path) as image:
+        tracemalloc.start()
+        assert sum(len(piece) for _, piece in image.pieces("/file")) == size
+        assert sum(image.preadinto("/file", buffer, offset) for offset in range(0, size, len(buffer))) == size
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 2 << 20
