@@ -13,6 +13,17 @@ __all__ = ["PclusterReader"]
 _LZ4 = int(Algorithm.LZ4)
 
 
+class _Decoders(dict[int, Decoder]):
+    """One volume's decoders by algorithm, each made when it is first looked up: that loads the algorithm's code."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._windows = {int(record.algorithm): window_of(record) for record in volume.records}
+
+    def __missing__(self, algorithm: int) -> Decoder:
+        made = self[algorithm] = decoder(algorithm, self._windows.get(algorithm))
+        return made
+
+
 class PclusterReader:
     """Reads and decodes the compressed spans of one volume; any number of threads at once.
 
@@ -22,14 +33,13 @@ class PclusterReader:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
-        self._windows = {int(record.algorithm): window_of(record) for record in volume.records}
-        self._decoders: dict[int, Decoder] = {}
+        self._decoders = _Decoders(volume)
 
     def decode(self, span: Span) -> bytes:
         """Return all bytes of a span. Raises ``ImageError``, naming the span's address."""
         stream, partial = self._stream(span)
         try:
-            return decode_bytes(self._decoder(span.kind), stream, span.length, partial)
+            return decode_bytes(self._decoders[span.kind], stream, span.length, partial)
         except ImageError as error:
             raise type(error)(error.what, span.address) from error
 
@@ -37,16 +47,9 @@ class PclusterReader:
         """Decode a span to the memory at the address ``target``. Raises like `decode`; it then holds anything."""
         stream, partial = self._stream(span)
         try:
-            self._decoder(span.kind)(stream, target, span.length, partial)
+            self._decoders[span.kind](stream, target, span.length, partial)
         except ImageError as error:
             raise type(error)(error.what, span.address) from error
-
-    def _decoder(self, algorithm: int) -> Decoder:
-        """Return a decoder, made when first needed: that loads the algorithm's code."""
-        made = self._decoders.get(algorithm)
-        if made is None:
-            made = self._decoders[algorithm] = decoder(algorithm, self._windows.get(algorithm))
-        return made
 
     def _stream(self, span: Span) -> tuple[bytes, bool]:
         """Return a span's stream without padding, and whether it may go on behind the span's bytes."""
