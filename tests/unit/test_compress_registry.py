@@ -90,17 +90,25 @@ def test_records_of_one_algorithm_merge_to_the_largest_of_each_field(
     assert merge_records(reversed(records)) == merged
 
 
-def test_only_encoding_and_decoding_load_the_bindings() -> None:
+def test_only_encoding_and_decoding_load_the_bindings(tmp_path: Path) -> None:
+    """Options are parsed, records computed and images listed without them."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_bytes(bytes(100_000))
+    build_image(tmp_path / "image", tmp_path / "tree")
     code = """
 import sys
-from mkfs_erofs_py.compress import COMPRESSORS, decoder, make_record, parse_compressor
+from mkfs_erofs_py import Image
+from mkfs_erofs_py.compress import COMPRESSORS, make_record, parse_compressor
 for name in COMPRESSORS:
     spec = parse_compressor(name)
     make_record(spec, max_pcluster=65536, block_size=4096)
-    decoder(spec.algorithm)
-print(*(m for m in ("ctypes", "lzma", "zlib", "mkfs_erofs_py.compress.clib") if m in sys.modules))
+with Image.open(sys.argv[1]) as image:
+    for path, inode in image.walk():
+        image.xattrs(inode), list(image.spans(inode)) if inode.is_file else ()
+print(*(m for m in ("lzma", "zlib", "mkfs_erofs_py.compress.clib") if m in sys.modules))
 """
-    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    argv = [sys.executable, "-c", code, str(tmp_path / "image")]
+    out = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     assert out.split() == []
 
 

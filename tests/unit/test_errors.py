@@ -17,6 +17,7 @@ from mkfs_erofs_py import errors
 from mkfs_erofs_py.errors import (
     CacheFullError,
     CorruptError,
+    CutShortError,
     ErofsError,
     ImageError,
     LinkLoopError,
@@ -55,6 +56,7 @@ RAISED: dict[type[ErofsError], Callable[[], ErofsError]] = {
     CorruptError: lambda: CorruptError("what"),
     UnsupportedError: lambda: UnsupportedError("what", 5),
     OutOfBoundsError: lambda: OutOfBoundsError("what", None, b"/path"),
+    CutShortError: lambda: CutShortError("was cut short", 5, "/path"),
 }
 
 
