@@ -117,6 +117,10 @@ class _Writer:
         self._absent: set[bytes] = set()
         self._open: tuple[bytes, int] | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Have a worker that was not forked open the folder again: a descriptor's number means nothing elsewhere."""
+        return _reopened, (self._image, b"/proc/%d/fd/%d" % (os.getpid(), self._top), self._folder)
+
     # -- in the parent -----------------------------------------------------------------------------
 
     def batches(self, found: Iterator[tuple[bytes, Inode]]) -> Iterator[_Batch]:
@@ -345,6 +349,13 @@ class _Writer:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.ENOSPC, errno.E2BIG, errno.EINVAL):
                     raise
                 done.left_out[f"{space}.* attributes ({error.strerror})"] += 1
+
+
+def _reopened(image: Image, top: bytes, folder: bytes) -> _Writer:
+    try:
+        return _Writer(image, os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), folder)
+    except OSError as error:
+        raise OutputError(folder, error.strerror or str(error)) from error
 
 
 def _write_all(fd: int, parts: list[bytes | memoryview], offset: int) -> None:

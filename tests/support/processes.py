@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["members", "written"]
+__all__ = ["children", "members", "written"]
 
 
 def members(session: int) -> list[int]:
     """Return the living processes of a session."""
-    found = []
+    return [pid for pid, state, _, of in _processes() if of == session and state != b"Z"]
+
+
+def children(pid: int) -> list[int]:
+    """Return the living processes that ``pid`` has started, oldest first."""
+    return sorted(child for child, state, parent, _ in _processes() if parent == pid and state != b"Z")
+
+
+def _processes() -> Iterator[tuple[int, bytes, int, int]]:
+    """Yield (process, state, parent, session) of all processes."""
     for name in os.listdir("/proc"):
         if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == session and fields[0] != b"Z":
-                found.append(int(name))
-    return found
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                state, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
+                yield int(name), state, int(parent), int(session)
 
 
 def written(pid: int, folder: Path) -> int:
