@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -22,18 +24,23 @@ from tests.support.requirements import ROOT
 from tests.support.waiting import until
 
 
-@pytest.fixture(params=["forked", "fresh"])
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Have workers started by a fork, or, since there is a thread, by a fresh interpreter."""
-    if request.param == "forked":
-        yield "forked"
-        return
+@contextlib.contextmanager
+def another_thread() -> Iterator[None]:
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
     thread.start()
-    yield "fresh"
+    yield
     done.set()
     thread.join()
+    # Python has seen its end a little before the system has.
+    until(lambda: len(os.listdir("/proc/self/task")) == 1)
+
+
+@pytest.fixture(params=["forked", "fresh"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Have workers started by a fork, or, since there is a thread, by a fresh interpreter."""
+    with another_thread() if request.param == "fresh" else contextlib.nullcontext():
+        yield request.param
 
 
 def slot_of(team: Team[Any, Any]) -> Slot:
@@ -235,21 +242,14 @@ def test_a_worker_holds_its_own_pipes_only(way: str) -> None:
 
 
 def test_work_that_cannot_be_told_to_others_is_done_here() -> None:
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait)
-    thread.start()
-    try:
-        with Team[int, tuple[int, int]](lambda _: lambda _, task: (os.getpid(), task), 3) as team:
-            assert answers(team, [1, 2, 3]) == [(os.getpid(), n) for n in (1, 2, 3)]
-        with Team(lambda memory: tasks.doubler(memory), 2, tasks.MAP) as with_memory:
-            slot = slot_of(with_memory)
-            slot.input[:3] = b"abc"
-            with_memory.give(slot, 3)
-            with with_memory.take() as ((start, end), memory):
-                assert bytes(memory[start:end]) == b"abcabc"
-    finally:
-        done.set()
-        thread.join()
+    with another_thread(), Team[int, tuple[int, int]](lambda _: lambda _, task: (os.getpid(), task), 3) as team:
+        assert answers(team, [1, 2, 3]) == [(os.getpid(), n) for n in (1, 2, 3)]
+    with another_thread(), Team(lambda memory: tasks.doubler(memory), 2, tasks.MAP) as with_memory:
+        slot = slot_of(with_memory)
+        slot.input[:3] = b"abc"
+        with_memory.give(slot, 3)
+        with with_memory.take() as ((start, end), memory):
+            assert bytes(memory[start:end]) == b"abcabc"
 
 
 def test_work_that_can_be_told_is_done_elsewhere(way: str) -> None:
@@ -260,7 +260,7 @@ def test_work_that_can_be_told_is_done_elsewhere(way: str) -> None:
 
 
 def test_an_iterator_that_is_left_ends_the_workers() -> None:
-    numbers = run(iter(range(100)), str, 2)
+    numbers = run(itertools.count(), str, 2)
     assert next(numbers) == "0"
     assert len(children(os.getpid())) == 2
     numbers.close()  # type: ignore[attr-defined]  # it is a generator
