@@ -226,7 +226,7 @@ class Team(Generic[Task, Answer]):
     def _start(self) -> None:
         self._started = True
         try:
-            if _is_threaded():
+            if is_threaded():
                 self._start_afresh()
             else:
                 self._fork()
@@ -386,7 +386,7 @@ class _Worker:
             self.memory.close()
 
 
-def _is_threaded() -> bool:
+def is_threaded() -> bool:
     """Whether this process has threads, those that Python knows nothing of among them."""
     try:
         return len(os.listdir("/proc/self/task")) > 1

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import mkfs_erofs_py.workers.team as team_module
 from mkfs_erofs_py.errors import CorruptError, ErofsError, SourceError
 from mkfs_erofs_py.workers.team import Slot, Team, WorkerDiedError, run
 from tests.support import tasks
@@ -23,24 +22,26 @@ from tests.support.processes import children, members
 from tests.support.requirements import ROOT
 from tests.support.waiting import until
 
+# What other tests have loaded into this process may keep idle threads, of which Python 3.12 warns.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
-@contextlib.contextmanager
-def another_thread() -> Iterator[None]:
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait)
-    thread.start()
-    yield
-    done.set()
-    thread.join()
-    # Python has seen its end a little before the system has.
-    until(lambda: len(os.listdir("/proc/self/task")) == 1)
+
+@pytest.fixture(autouse=True)
+def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(team_module, "is_threaded", lambda: False)
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(team_module, "is_threaded", lambda: True)
 
 
 @pytest.fixture(params=["forked", "fresh"])
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Have workers started by a fork, or, since there is a thread, by a fresh interpreter."""
-    with another_thread() if request.param == "fresh" else contextlib.nullcontext():
-        yield request.param
+def way(request: pytest.FixtureRequest) -> str:
+    """Have workers started by a fork, or, as where threads are, by a fresh interpreter."""
+    if request.param == "fresh":
+        request.getfixturevalue("threads")
+    return str(request.param)
 
 
 def slot_of(team: Team[Any, Any]) -> Slot:
@@ -241,10 +242,10 @@ def test_a_worker_holds_its_own_pipes_only(way: str) -> None:
     assert len(set.union(*held)) == 12
 
 
-def test_work_that_cannot_be_told_to_others_is_done_here() -> None:
-    with another_thread(), Team[int, tuple[int, int]](lambda _: lambda _, task: (os.getpid(), task), 3) as team:
+def test_work_that_cannot_be_told_to_others_is_done_here(threads: None) -> None:
+    with Team[int, tuple[int, int]](lambda _: lambda _, task: (os.getpid(), task), 3) as team:
         assert answers(team, [1, 2, 3]) == [(os.getpid(), n) for n in (1, 2, 3)]
-    with another_thread(), Team(lambda memory: tasks.doubler(memory), 2, tasks.MAP) as with_memory:
+    with Team(lambda memory: tasks.doubler(memory), 2, tasks.MAP) as with_memory:
         slot = slot_of(with_memory)
         slot.input[:3] = b"abc"
         with_memory.give(slot, 3)
@@ -277,14 +278,14 @@ def test_an_error_of_whoever_names_the_tasks_ends_the_workers() -> None:
     assert children(os.getpid()) == []
 
 
-@pytest.mark.parametrize("threads", [False, True], ids=["forked", "fresh"])
-def test_busy_workers_end_when_the_main_process_is_killed(threads: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("threaded", [False, True], ids=["forked", "fresh"])
+def test_busy_workers_end_when_the_main_process_is_killed(threaded: bool, tmp_path: Path) -> None:
     program = f"""
 import threading, time
 from mkfs_erofs_py.workers.team import Team
 from tests.support import tasks
 
-if {threads}:
+if {threaded}:
     threading.Thread(target=time.sleep, args=(60,)).start()
 with Team(tasks.busy, 2) as team:
     for name in ("one", "two"):
@@ -294,6 +295,7 @@ with Team(tasks.busy, 2) as team:
 """
     process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, start_new_session=True)
     until(lambda: len(os.listdir(tmp_path)) == 2)
+    assert len(children(process.pid)) == (1 if threaded else 2)  # a fresh interpreter has the workers
     process.kill()
     process.wait()
     until(lambda: not members(process.pid))
