@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from ..errors import AnyPath, OutputError, SourceError
+from ..errors import AnyPath, SourceError
+from ..files.output import write_file
 from ..units import absolute
 
 __all__ = ["Digests", "format_manifest", "read_manifest", "write_manifest"]
@@ -67,8 +68,4 @@ def write_manifest(
     algorithm: str,
 ) -> None:
     """Write `format_manifest` to a file: of `VerifyReport.digests`, those by ``algorithm``. Raises ``OutputError``."""
-    try:
-        with open(path, "wb") as file:
-            file.write(format_manifest(digests, algorithm))
-    except OSError as error:
-        raise OutputError.of(path, error) from error
+    write_file(path, format_manifest(digests, algorithm))

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from ..errors import OutputError
+from ..errors import AnyPath, OutputError
 
 __all__ = ["Output", "create", "write_file"]
 
@@ -113,7 +113,7 @@ def create(path: bytes) -> Iterator[Output]:
     _sync_folder(folder)
 
 
-def write_file(path: str | bytes, data: bytes) -> None:
+def write_file(path: AnyPath, data: bytes) -> None:
     """Write a whole file, or leave what was there; a pipe or terminal is written to. Raises `OutputError`."""
     name = os.fsencode(path)
     if os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name):
@@ -209,7 +209,7 @@ def _translated(path: bytes) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(path, f"cannot be written: {error.strerror}") from None
+        raise OutputError(path, f"cannot be written: {error.strerror}", error.errno) from None
 
 
 def _sync_folder(folder: bytes) -> None:

@@ -56,6 +56,6 @@ class Spool:
                     done += os.pwrite(self._fd, rest[done:], self._moved + done)
         except OSError as error:
             folder = tempfile.gettempdir()
-            raise OutputError(folder, f"cannot take what waits for its place: {error.strerror}") from None
+            raise OutputError(folder, f"cannot take what waits for its place: {error.strerror}", error.errno) from None
         self._moved += len(self._recent)
         self._recent.clear()

@@ -11,8 +11,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..errors import OutputError, UsageError, printable
-from ..files.output import create
+from ..errors import UsageError, printable
+from ..files.output import write_file
 from .predict import Answer, Saving
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "shorten",
     "table",
     "top_table",
-    "write_output",
 ]
 
 MB = 1 << 20
@@ -179,20 +178,7 @@ def export(answer: Answer, path: str) -> None:
     form = forms.get(os.path.splitext(path)[1].lower())
     if form is None:
         raise UsageError(f"{printable(path)}: export to a file ending in .csv, .json or .html")
-    write_output(path, form(answer).encode())
-
-
-def write_output(path: str, data: bytes) -> None:
-    """Write a whole file, or leave what was there. Raises ``OutputError``."""
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a terminal
-        try:
-            with open(path, "wb") as file:
-                file.write(data)
-        except OSError as error:
-            raise OutputError.of(path, error) from error
-        return
-    with create(os.fsencode(path)) as output:
-        output.append(data)
+    write_file(path, form(answer).encode())
 
 
 def chart(answer: Answer, path: str) -> None:
@@ -202,7 +188,7 @@ def chart(answer: Answer, path: str) -> None:
     """
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".svg":
-        write_output(path, _svg(answer).encode())
+        write_file(path, _svg(answer).encode())
     elif suffix == ".png":
         _png(answer, path)
     else:
@@ -260,4 +246,4 @@ def _png(answer: Answer, path: str) -> None:
     axes.legend()
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
-    write_output(path, picture.getvalue())
+    write_file(path, picture.getvalue())

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import mkfs_erofs_py.workers.team as team_module
-from mkfs_erofs_py.errors import CorruptError, ErofsError, SourceError
-from mkfs_erofs_py.workers.team import Slot, Team, WorkerDiedError, run
+from mkfs_erofs_py.errors import CorruptError, ErofsError, SourceError, WorkerDiedError
+from mkfs_erofs_py.workers.team import Slot, Team, run
 from tests.support import tasks
 from tests.support.processes import children, members
 from tests.support.requirements import ROOT
@@ -264,7 +264,7 @@ def test_an_iterator_that_is_left_ends_the_workers() -> None:
     numbers = run(itertools.count(), str, 2)
     assert next(numbers) == "0"
     assert len(children(os.getpid())) == 2
-    numbers.close()  # type: ignore[attr-defined]  # it is a generator
+    numbers.close()
     assert children(os.getpid()) == []
 
 
