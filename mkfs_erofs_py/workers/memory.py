@@ -54,8 +54,9 @@ class SharedMemory:
     """
 
     def __init__(self, size: int) -> None:
-        self.fd = os.memfd_create("mkfs-erofs-py")
+        self.fd = -1
         try:
+            self.fd = os.memfd_create("mkfs-erofs-py")
             os.ftruncate(self.fd, size)
             self._map = mmap.mmap(self.fd, size)
         except OSError as error:  # a limit of file sizes (ulimit -f) counts for memory, too

@@ -65,8 +65,13 @@ class Ends:
 
 def frame(slot: int, thing: object) -> bytes:
     """Return the frame that carries a task or an answer. Raises what ``pickle`` raises."""
-    kind = _BYTES if type(thing) is bytes else _ERROR if isinstance(thing, ErofsError) else _PICKLE
-    body = thing if type(thing) is bytes else pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
+    if type(thing) is bytes:
+        return FRAME.pack(_BYTES, slot, len(thing)) + thing
+    return _pickled(_PICKLE, slot, thing)
+
+
+def _pickled(kind: int, slot: int, thing: object) -> bytes:
+    body = pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
     return FRAME.pack(kind, slot, len(body)) + body
 
 
@@ -171,12 +176,13 @@ def _answer(work: Work, slot: int, kind: int, body: bytes) -> bytes:
     try:
         return frame(slot, work(slot, opened(kind, body)))
     except ErofsError as error:
-        return frame(slot, error)
+        failure: ErofsError = error
     except MemoryError:
-        return frame(slot, WorkerDiedError("a worker process failed: out of memory"))
+        failure = WorkerDiedError("a worker process failed: out of memory")
     except Exception as error:
         # Whatever it is, the main process is to hear of it, and the user in one line.
-        return frame(slot, WorkerDiedError(f"a worker process failed: {type(error).__name__}: {error}"))
+        failure = WorkerDiedError(f"a worker process failed: {type(error).__name__}: {error}")
+    return _pickled(_ERROR, slot, failure)
 
 
 class Nursery:

@@ -1,9 +1,9 @@
 """One team of worker processes, for whoever has more work than one core can do: Python's lock lets a process use one.
 
-A `Team` is told tasks and gives back their answers in the same order. Its processes start with the first task (see
-`process`). Tasks are given into *slots*: each worker has a few, so that it finds its next task where it has done one,
-and no more, so that what is under way stays bounded. Where slots have shared memory, a slot is the main process's
-again when its answer was dealt with; otherwise as soon as its answer has arrived.
+A `Team` is told tasks and gives back their answers in the same order. Each of its processes starts with its first task
+(see `process`): little work starts few. Tasks are given into *slots*: each worker has a few, so that it finds its next
+task where it has done one, and no more, so that what is under way stays bounded. Where slots have shared memory, a slot
+is the main process's again when its answer was dealt with; otherwise as soon as its answer has arrived.
 
 No call waits for a worker to take something in: a worker may itself be waiting for us to take its answer. What its
 pipe has no room for waits here, and goes out whenever the team is asked for anything.
@@ -73,13 +73,11 @@ class Team(Generic[Task, Answer]):
         self._map = memory
         self._workers = [_Worker(memory.slots if memory else _AHEAD) for _ in range(workers)]
         self._under_way: deque[tuple[_Worker, int]] = deque()
-        self._started = False
-        self._alone = False
         self._finishing = False
         self._answered = 0
         self._poll = select.poll()
         self._by_fd: dict[int, _Worker] = {}
-        self._nursery: Nursery | None = None
+        self._nurseries: list[Nursery] = []
 
     def __enter__(self) -> Self:
         return self
@@ -102,25 +100,24 @@ class Team(Generic[Task, Answer]):
         slot = worker.free[-1]
         if self._map is None:
             return Slot(number, slot, memoryview(b""))
-        if worker.memory is None:
-            self._share()
+        self._share(worker)
         start = self._map.input(slot)
         return Slot(number, slot, worker.view[start : start + self._map.input_size])
 
     def give(self, slot: Slot, task: Task) -> None:
-        """Start a task in a slot got from `slot`. The first one starts the processes.
+        """Start a task in a slot got from `slot`, and the slot's worker, if that is its first.
 
         Raises `ErofsError` where that is impossible, and what ``pickle`` raises for a task it cannot take.
         """
         worker = self._workers[slot.worker]
-        if not self._started:
-            self._start()
-        message = b"" if self._alone else frame(slot.number, task)
+        if not worker.started:
+            self._start(worker)
+        message = b"" if worker.here else frame(slot.number, task)
         slot.input.release()
         worker.free.remove(slot.number)
         worker.given.append(slot.number)
         self._under_way.append((worker, slot.number))
-        if self._alone:
+        if worker.here:
             self._do(worker, slot.number, task)
             return
         worker.outgoing.append(message)
@@ -166,8 +163,8 @@ class Team(Generic[Task, Answer]):
         """End all workers at once, whatever they are doing; harmless when repeated."""
         for worker in self._workers:
             worker.kill()
-        if self._nursery is not None:
-            self._nursery.close()
+        for nursery in self._nurseries:
+            nursery.close()
         for worker in self._workers:
             worker.close()
         self._workers.clear()
@@ -217,55 +214,59 @@ class Team(Generic[Task, Answer]):
 
     # -- processes ---------------------------------------------------------------------------------
 
-    def _share(self) -> None:
-        assert self._map is not None
-        for worker in self._workers:
+    def _share(self, worker: _Worker) -> None:
+        if self._map is not None and worker.memory is None:
             worker.memory = SharedMemory(self._map.size)
             worker.view = worker.memory.view
 
-    def _start(self) -> None:
-        self._started = True
+    def _start(self, worker: _Worker) -> None:
         try:
             if is_threaded():
-                self._start_afresh()
+                self._start_afresh([one for one in self._workers if not one.started])
             else:
-                self._fork()
+                self._fork(worker)
         except OSError as error:
             raise ErofsError(f"cannot start a worker process: {error.strerror}") from None
-        for worker in self._workers:
-            if worker.memory is not None:
-                worker.memory.close_descriptor()
-        if not self._alone:
-            for worker in self._workers:
-                self._by_fd[worker.answers] = worker
-                self._poll.register(worker.answers, select.POLLIN)
 
-    def _fork(self) -> None:
-        for worker in self._workers:
-            with signals_held():
-                ends = worker.connect()
-                foreign = [fd for other in self._workers for fd in other.ours]
-                try:
-                    worker.pid = fork(self._make, ends, worker.view if self._map else None, foreign)
-                finally:
-                    ends.close()
+    def _fork(self, worker: _Worker) -> None:
+        with signals_held():
+            ends = worker.connect()
+            foreign = [fd for other in self._workers for fd in other.ours]
+            try:
+                worker.pid = fork(self._make, ends, worker.view if self._map else None, foreign)
+            finally:
+                ends.close()
+        self._listen(worker)
 
-    def _start_afresh(self) -> None:
+    def _start_afresh(self, workers: list[_Worker]) -> None:
+        """Start all these at once: an interpreter takes longer to start than a fork."""
         try:
             make = pickle.dumps(self._make, pickle.HIGHEST_PROTOCOL)
         except (pickle.PicklingError, TypeError, AttributeError):
-            self._alone = True
+            for worker in workers:
+                worker.started = worker.here = True
             return
+        for worker in workers:
+            self._share(worker)
+        memories = [worker.memory.fd for worker in workers if worker.memory is not None]
         ends: list[Ends] = []
         with signals_held():
             try:
-                for worker in self._workers:
+                for worker in workers:
                     ends.append(worker.connect())
-                memories = [worker.memory.fd for worker in self._workers if worker.memory is not None]
-                self._nursery = Nursery(make, ends, memories, self._map.size if self._map else 0)
+                self._nurseries.append(Nursery(make, ends, memories, self._map.size if self._map else 0))
             finally:
                 for one in ends:
                     one.close()
+        for worker in workers:
+            self._listen(worker)
+
+    def _listen(self, worker: _Worker) -> None:
+        worker.started = True
+        if worker.memory is not None:
+            worker.memory.close_descriptor()
+        self._by_fd[worker.answers] = worker
+        self._poll.register(worker.answers, select.POLLIN)
 
     def _do(self, worker: _Worker, slot: int, task: Task) -> None:
         """Do a task here."""
@@ -280,6 +281,7 @@ class Team(Generic[Task, Answer]):
 class _Worker:
     """A worker as the main process sees it.
 
+    ``started`` tells whether there is a process, or, with ``here``, that its tasks are done in this one by ``work``.
     ``free`` are its free slots, ``given`` those of tasks under way, ``arrived`` holds calls that return, or raise,
     what came of a task. ``answered`` grows with each answer that any worker gives.
     """
@@ -293,6 +295,7 @@ class _Worker:
         self._incoming = bytearray()
         self.memory: SharedMemory | None = None
         self.view = memoryview(b"")
+        self.started = self.here = False
         self.work: Work | None = None
         self.pid = 0
         self.tasks = self.answers = self._life = -1
