@@ -140,9 +140,11 @@ def _end_with(life: int, foreign: Sequence[int]) -> None:
     The kernel can send a signal when a pipe has news (O_ASYNC), and lets us choose which. Nothing is ever written to
     this pipe, so the only news is that its other end was closed.
     """
-    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    # A kernel that only resembles Linux may not know this; there, an orphan ends when its task is done.
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
     for fd in foreign:
         os.close(fd)
     ended = select.poll()
