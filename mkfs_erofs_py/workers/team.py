@@ -33,8 +33,9 @@ __all__ = ["Slot", "SlotMap", "Team", "available_cores", "run"]
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
-#: Slots of a worker without shared memory: the task it does, and the one it does next.
-_AHEAD = 2
+#: Slots of a worker without shared memory: the task it does, and what it does next while the main process is kept from
+#: giving it more. Many would wait behind a long task for nothing.
+_AHEAD = 4
 #: Room asked for in each pipe, so that workers go on while the main process does something else for a while.
 _PIPE = 1 << 18
 #: Milliseconds after which a wait begins again: a signal that arrives just before it begins would not end it.
