@@ -151,7 +151,7 @@ class _Tally:
 def _verify(image: Image, wanted: _Wanted, workers: int, progress: Progress) -> VerifyReport:
     tally = _Tally()
     walker = _Walker(image, wanted, tally)
-    count = workers or (1 if image.size < _SMALL else available_cores())
+    count = 1 if image.bound else workers or (1 if image.size < _SMALL else available_cores())
     expected = image.superblock.inodes
     with contextlib.closing(run(walker.batches(), partial(_check_batch, image, wanted), count)) as parts:
         for number, part in enumerate(parts, 1):

@@ -68,7 +68,7 @@ def extract_image(
 def _extract(
     image: Image, paths: Sequence[str | bytes] | None, folder: bytes, workers: int, progress: Progress
 ) -> Extracted:
-    count = workers or (1 if image.size < _SMALL else available_cores())
+    count = 1 if image.bound else workers or (1 if image.size < _SMALL else available_cores())
     expected = image.superblock.inodes
     top = _new_folder(folder)
     try:

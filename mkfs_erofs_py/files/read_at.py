@@ -180,6 +180,20 @@ class Positional:
         """See the class."""
         self._held = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Have a worker process that was not forked open the same file again: by its name it might find another."""
+        held = self._held
+        if held is None:
+            raise UnreadableError(self.name, "was closed, nothing can be read any more")
+        return _reopened, (b"/proc/%d/fd/%d" % (os.getpid(), held.number), self.size, self.name)
+
+
+def _reopened(descriptor: bytes, size: int, name: _Name) -> Positional:
+    try:
+        return Positional(os.open(descriptor, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), size, name)
+    except OSError as error:
+        raise UnreadableError(name, f"cannot be read by another process: {error.strerror}") from error
+
 
 class Seekable:
     """A Python file object (of any fsspec file system, of ``zipfile`` …): ``seek`` and ``read`` under one lock.

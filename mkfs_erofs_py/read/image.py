@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import CorruptError, ImageError, UsageError
-from ..files.read_at import Buffer, PathOrFile, ReadAt, open_read_at
+from ..files.read_at import Buffer, PathOrFile, ReadAt, Seekable, open_read_at
 from ..ondisk.constants import Incompat
 from ..ondisk.device import DeviceSlot
 from ..ondisk.dirent import Dirent
@@ -79,6 +79,10 @@ class Image:
                 reader.close()
             raise
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Have a worker process that was not forked open the image again; bytes and file objects do not pickle."""
+        return type(self), (self._volume.image, tuple(self._volume.devices))
+
     def close(self) -> None:
         """Close the image and its devices; harmless when repeated. What was read stays valid."""
         self._volume.release()
@@ -104,6 +108,11 @@ class Image:
     def size(self) -> int:
         """Bytes of the image file or device, whatever the superblock says."""
         return self._volume.image.size
+
+    @property
+    def bound(self) -> bool:
+        """Whether this process alone can read it: a Python file has one position, which a forked process would move."""
+        return any(isinstance(reader, Seekable) for reader in (self._volume.image, *self._volume.devices))
 
     @property
     def algorithms(self) -> Sequence[AlgorithmRecord]:
