@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import UsageError
 
 __all__ = ["DEFAULT_KERNEL", "OLDEST_KERNEL", "Feature", "Kernel", "Requirements"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Kernel:
+class Kernel(NamedTuple):
     """A Linux release, as far as features go: major and minor."""
 
     major: int

@@ -7,7 +7,6 @@ import os
 import re
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from .errors import UsageError, printable
@@ -64,6 +63,8 @@ def parse_time(written: str) -> int:
 def format_time(seconds: int) -> str:
     """Return a time as a date and minutes in UTC; ``@seconds`` where no calendar reaches."""
     try:
+        from datetime import UTC, datetime  # here, since a build shows no times and should not pay for loading it
+
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
     except (OverflowError, ValueError, OSError):
         return f"@{seconds}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from array import array
 from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from ..errors import SourceError
 from ..fingerprint import Hasher, new_hasher
@@ -74,8 +73,7 @@ class _Large:
         return Encoded(Key(self.hasher.digest(), self.size, self.encoding), spans, None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Hole:
+class _Hole(NamedTuple):
     """A segment that is known to be zeros; all that are alike are packed once."""
 
     size: int
@@ -83,8 +81,7 @@ class _Hole:
     encoding: Encoding
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class _Pending(NamedTuple):
     """A job under way, or a place among them for a hole that another job packs.
 
     ``files`` are whole contents; otherwise it is a segment of ``large``, and ``hole`` says if it is one. ``given`` is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .structure import Structure
 
@@ -40,8 +40,7 @@ PLEN_FORMAT_SHIFT = 28
 _LOW = 0xFFFF_FFFF
 
 
-@dataclass(frozen=True, slots=True)
-class ExtentRecord:
+class ExtentRecord(NamedTuple):
     """One piece: where its decoded bytes start in the file, where its encoded bytes lie in the image.
 
     ``length`` is the encoded length in bytes (0 a hole), ``algorithm`` ``None`` for plain data.

@@ -8,7 +8,6 @@ the head before and the head after them are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import OutOfBoundsError
@@ -97,8 +96,7 @@ class Advise:
     EXTENT_SIZE_SHIFT, EXTENT_SIZE_MASK = 1, 0x3
 
 
-@dataclass(frozen=True, slots=True)
-class MapHeader:
+class MapHeader(NamedTuple):
     """The 8 bytes in front of every compressed inode's index.
 
     ``union`` is the fragment's offset, or carries an inline pcluster's size in its high half, or an

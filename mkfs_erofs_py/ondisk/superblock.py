@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import google_crc32c
 
@@ -305,8 +306,7 @@ PREFIX_FORM = Structure(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LongPrefix:
+class LongPrefix(NamedTuple):
     """A long xattr name prefix: a namespace (index) and what follows it in the name."""
 
     base_index: int

@@ -7,7 +7,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import SourceError, UsageError
@@ -24,8 +23,7 @@ _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NO_XATTRS = (errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-@dataclass(frozen=True, slots=True)
-class Exclude:
+class Exclude(NamedTuple):
     """Which paths to leave out: exact ones, and those in which a regular expression is found.
 
     Paths are relative to the source, without a leading slash; expressions are POSIX extended ones. Both

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from ..compress import require_encoder
 from ..encode.policy import Policy, Uniform
@@ -23,10 +23,13 @@ from .features import front_size
 from .inodes import Inodes
 from .intake import Intake, place_contents
 from .options import BuildOptions, OptionNames, with_changes
-from .override import Override, resolve_overrides
+from .patch import Patch
 from .plan import Plan, make_plan
 from .profile import Profile, resolve
 from .summary import BuildSummary, summarize
+
+if TYPE_CHECKING:
+    from .override import Override
 
 __all__ = ["Source", "build_from", "build_image"]
 
@@ -116,5 +119,14 @@ def build_from(
         placed = place_contents(inodes, intake, service, area, note)
         plan = make_plan(inodes, placed, front, output.position)
         planned(plan)
-        superblock = emit(plan, spool, output, resolve_overrides(plan, overrides))
+        superblock = emit(plan, spool, output, _patches(plan, overrides))
     return summarize(image, name, plan, superblock, area, time.monotonic() - started)
+
+
+def _patches(plan: Plan, overrides: Sequence[Override]) -> Sequence[Patch]:
+    if not overrides:
+        return ()
+    # Only fixtures have any, and other builds should not pay for loading what finds their places.
+    from .override import resolve_overrides
+
+    return resolve_overrides(plan, overrides)
