@@ -148,10 +148,12 @@ def _run(argv: list[str]) -> int:
     except click.Abort:
         return _fail("interrupted", 130)
     except _Signalled as signalled:
-        number: int = signalled.args[0]
-        if number == signal.SIGINT and sys.stderr.isatty():
-            click.echo(err=True)  # the terminal has shown ^C
-        return _fail("interrupted" if number == signal.SIGINT else "terminated", 128 + number)
+        return _ended_by(signalled)
+    except RuntimeError as error:
+        # Before 3.12, Python raises this in place of what arrives while a class is being made.
+        if isinstance(error.__cause__, _Signalled):
+            return _ended_by(error.__cause__)
+        raise
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -164,6 +166,13 @@ def _run(argv: list[str]) -> int:
     if isinstance(result, ErofsError):
         return _fail(str(result), result.exit_code)
     return result if isinstance(result, int) else 0
+
+
+def _ended_by(signalled: _Signalled) -> int:
+    number: int = signalled.args[0]
+    if number == signal.SIGINT and sys.stderr.isatty():
+        click.echo(err=True)  # the terminal has shown ^C
+    return _fail("interrupted" if number == signal.SIGINT else "terminated", 128 + number)
 
 
 def _fail(message: str, status: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 
 from ..errors import MountError, printable
@@ -12,6 +13,10 @@ from .fuse import Daemon
 __all__ = ["descriptors", "run_in_background"]
 
 _READY = "ready"
+#: Signals that end a command.
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+#: Milliseconds between two looks at whether such a signal has come.
+_PATIENCE = 2
 
 
 def descriptors() -> set[int]:
@@ -32,26 +37,28 @@ def _is_open(descriptor: int) -> bool:
 def run_in_background(daemon: Daemon, inherited: set[int]) -> None:
     """Serve in a process of its own; return when everything is mounted. Raises ``MountError``.
 
-    ``inherited`` are descriptors of whoever called us, who may wait for their end.
+    ``inherited`` are descriptors of whoever called us, who may wait for their end. A signal that comes before
+    everything is mounted ends the daemon, and then does what signals do; one that comes later does nothing in this
+    process any more, since nobody is to hear that it was interrupted when all is mounted.
     """
     reader, writer = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     pid = os.fork()
     if pid:
         os.close(writer)
-        try:
-            with open(reader, encoding="utf-8", errors="replace") as answer:
-                text = answer.read()
-        except BaseException:  # ^C and the like: the daemon, in a session of its own, knows nothing of it
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGTERM)
-                os.waitpid(pid, 0)
-            raise
+        text = _answer(reader, pid)
+        if text == _READY:
+            # Everything is mounted, and nothing is left to do that a signal could end.
+            for number in _ENDING:
+                signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if text != _READY:
             point, _, what = text.partition("\n")
             raise MountError(point or "mount", what or "the daemon ended without a word")
         return
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(reader)
         os.setsid()
         for descriptor in inherited:
@@ -72,3 +79,19 @@ def run_in_background(daemon: Daemon, inherited: set[int]) -> None:
         os.write(writer, f"{printable(error.path)}\n{error.what}".encode())
     finally:
         os._exit(status)  # what the parent still has to do is not ours to do as well
+
+
+def _answer(reader: int, pid: int) -> str:
+    """Return what the daemon says, with signals held; it is ended if one of them comes first."""
+    waiting = select.poll()
+    waiting.register(reader, select.POLLIN)
+    while not waiting.poll(_PATIENCE):
+        if signal.sigpending() & _ENDING:
+            # The daemon, in a session of its own, knows nothing of it.
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
+                os.waitpid(pid, 0)
+            os.close(reader)
+            return ""
+    with open(reader, encoding="utf-8", errors="replace") as answer:
+        return answer.read()
