@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -17,6 +18,9 @@ def run() -> NoReturn:
     # does not show where it was.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Modules, trees and listings are a great many objects and hardly a cycle: to look for one after every 700 of them
+    # would be a twentieth of a short command's time.
+    gc.set_threshold(100_000)
     from .cli.main import run as run_command
 
     try:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import ErofsError
 
 __all__ = ["SharedMemory", "SlotMap"]
 
 
-@dataclass(frozen=True, slots=True)
-class SlotMap:
+class SlotMap(NamedTuple):
     """Where the slots of one worker's shared memory lie. Sizes and offsets in bytes.
 
     Each slot has ``input_size`` bytes that the main process fills, then ``output_size`` that the worker fills; both

@@ -25,9 +25,8 @@ import signal
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ..errors import ErofsError, WorkerDiedError
 
@@ -46,8 +45,7 @@ _HANDLED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _START = "import sys; sys.path[:] = sys.argv[1:]; from mkfs_erofs_py.workers.process import nursery; nursery()"
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(NamedTuple):
     """A worker's descriptors.
 
     The pipe of tasks to read from, that of answers to write to, and ``life``, which ends when the main process does.

@@ -20,9 +20,8 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from ..errors import ErofsError, WorkerDiedError
 from .memory import SharedMemory, SlotMap
@@ -47,8 +46,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A free slot of some worker; ``input`` is its shared memory for what the task reads, empty without."""
 
     worker: int
