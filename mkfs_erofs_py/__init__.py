@@ -72,13 +72,12 @@ if TYPE_CHECKING:
     from .extract import Extracted, extract_image, write_tar
     from .pagecache import Advice, CachedFile, Counters, PageCache
     from .read import Image, Inode
-    from .sharing import Answer, Profile, Range, Saving, TopFile, measure, predict, profile_image
+    from .sharing import ImageProfile, Range, Saving, Savings, TopFile, measure, predict, profile_image
     from .vfs import Vfs
     from .write import BuildOptions, BuildSummary, build_image
 
 __all__ = [
     "Advice",
-    "Answer",
     "BuildOptions",
     "BuildSummary",
     "CacheFullError",
@@ -93,6 +92,7 @@ __all__ = [
     "Finding",
     "Image",
     "ImageError",
+    "ImageProfile",
     "Inode",
     "LinkLoopError",
     "MountError",
@@ -101,9 +101,9 @@ __all__ = [
     "OutOfBoundsError",
     "OutputError",
     "PageCache",
-    "Profile",
     "Range",
     "Saving",
+    "Savings",
     "SourceError",
     "TopFile",
     "UnreadableError",
@@ -141,8 +141,8 @@ _HOMES = {
     "PageCache": "pagecache",
     "Image": "read",
     "Inode": "read",
-    "Answer": "sharing",
-    "Profile": "sharing",
+    "Savings": "sharing",
+    "ImageProfile": "sharing",
     "Range": "sharing",
     "Saving": "sharing",
     "TopFile": "sharing",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Extracted", "Tally"]
+__all__ = ["Extracted", "Extracting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Extracted:
 
 
 @dataclass(slots=True)
-class Tally:
+class Extracting:
     """What was written so far, or what one worker wrote."""
 
     inodes: int = 0
@@ -37,7 +37,7 @@ class Tally:
     size: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: Extracting) -> None:
         """Take in what a worker wrote."""
         self.inodes += other.inodes
         self.files += other.files

@@ -22,7 +22,7 @@ from ..files.read_at import PathOrFile
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, Inode, opened
 from ..workers.team import available_cores, run
-from .extracted import Extracted, Tally
+from .extracted import Extracted, Extracting
 from .select import selected
 
 __all__ = ["extract_image"]
@@ -73,7 +73,7 @@ def _extract(
     top = _new_folder(folder)
     try:
         writer = _Writer(image, top, folder)
-        tally = Tally()
+        tally = Extracting()
         umask = os.umask(0)  # modes are the image's; the folder itself stays closed until the end
         try:
             with contextlib.closing(run(writer.batches(selected(image, paths)), writer.write_files, count)) as parts:
@@ -110,7 +110,7 @@ class _Writer:
         self._folder = folder
         self._root = os.geteuid() == 0
         self._owner = os.geteuid(), os.getegid()
-        self.done = Tally()
+        self.done = Extracting()
         self._directories: list[tuple[bytes, Inode]] = []
         self._first: dict[int, bytes] = {}
         self._links: list[tuple[bytes, bytes]] = []
@@ -240,9 +240,9 @@ class _Writer:
 
     # -- in children -------------------------------------------------------------------------------
 
-    def write_files(self, batch: _Batch) -> Tally:
+    def write_files(self, batch: _Batch) -> Extracting:
         """Write regular files."""
-        done = Tally()
+        done = Extracting()
         for folder, files in batch:
             fd = self._directory(folder)
             prefix = b"/" + folder + b"/" if folder else b"/"
@@ -259,7 +259,7 @@ class _Writer:
         done.inodes = done.files
         return done
 
-    def _write_file(self, path: bytes, name: bytes, inode: Inode, folder: int, done: Tally) -> None:
+    def _write_file(self, path: bytes, name: bytes, inode: Inode, folder: int, done: Extracting) -> None:
         plain = not inode.mode & 0o7000 and (not self._root or (inode.uid, inode.gid) == self._owner)
         fd = os.open(name, _NEW_FILE, inode.mode & 0o777 if plain else 0o600, dir_fd=folder)
         try:
@@ -292,7 +292,7 @@ class _Writer:
 
     # -- metadata ----------------------------------------------------------------------------------
 
-    def _set_metadata(self, path: bytes, inode: Inode, done: Tally, fd: int, name: bytes | None = None) -> None:
+    def _set_metadata(self, path: bytes, inode: Inode, done: Extracting, fd: int, name: bytes | None = None) -> None:
         """Set owner, mode, attributes and time, in the order in which none undoes another.
 
         ``fd`` is the file's own descriptor, or, for what cannot be opened, that of the directory that holds ``name``.
@@ -307,7 +307,7 @@ class _Writer:
         except OSError as error:
             raise OutputError.of(self._folder + path, error) from error
 
-    def _set_time(self, inode: Inode, done: Tally, fd: int, name: bytes | None) -> None:
+    def _set_time(self, inode: Inode, done: Extracting, fd: int, name: bytes | None) -> None:
         times = inode.mtime_ns, inode.mtime_ns
         try:
             if name is None:
@@ -317,7 +317,7 @@ class _Writer:
         except OverflowError:
             done.left_out["times that this system cannot hold"] += 1
 
-    def _set_owner_and_mode(self, inode: Inode, done: Tally, fd: int, name: bytes | None) -> None:
+    def _set_owner_and_mode(self, inode: Inode, done: Extracting, fd: int, name: bytes | None) -> None:
         mode = inode.mode & 0o7777
         if (inode.uid, inode.gid) != self._owner:
             if not self._root:
@@ -335,7 +335,7 @@ class _Writer:
         elif not inode.is_symlink:
             os.chmod(name, mode, dir_fd=fd)
 
-    def _set_xattrs(self, inode: Inode, done: Tally, fd: int, name: bytes | None) -> None:
+    def _set_xattrs(self, inode: Inode, done: Extracting, fd: int, name: bytes | None) -> None:
         # There is no setxattrat before Linux 6.13, so a name goes through /proc.
         place: int | bytes = fd if name is None else b"/proc/self/fd/%d/%s" % (fd, name)
         for key, value in self._image.xattrs(inode).items():

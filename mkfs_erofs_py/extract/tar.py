@@ -14,7 +14,7 @@ from ..progress import Progress, silent
 from ..read import Image, ImageSource, Inode, opened
 from ..read.whole import filled
 from ..units import exact_time
-from .extracted import Extracted, Tally
+from .extracted import Extracted, Extracting
 from .select import selected
 
 __all__ = ["write_tar"]
@@ -61,7 +61,7 @@ def write_tar(
 
 
 def _write(image: Image, paths: Sequence[str | bytes] | None, out: BinaryIO, progress: Progress) -> Extracted:
-    done = Tally()
+    done = Extracting()
     expected = image.superblock.inodes
     first: dict[int, bytes] = {}
     written = 0
@@ -89,7 +89,7 @@ def _write(image: Image, paths: Sequence[str | bytes] | None, out: BinaryIO, pro
     return done.extracted()
 
 
-def _header(image: Image, name: bytes, inode: Inode, link: bytes | None, done: Tally) -> bytes:
+def _header(image: Image, name: bytes, inode: Inode, link: bytes | None, done: Extracting) -> bytes:
     info = tarfile.TarInfo(os.fsdecode(name))
     info.type = _TYPES[stat.S_IFMT(inode.mode)]
     info.mode = stat.S_IMODE(inode.mode)

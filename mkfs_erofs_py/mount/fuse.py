@@ -22,7 +22,7 @@ from ..errors import MountError, printable
 from ..pagecache import Counters
 from ..vfs import MountedImage, Vfs
 from .operations import Fuse, Operations
-from .points import OURS, Place, pack_statistics
+from .points import OURS, MountPoint, pack_statistics
 
 __all__ = ["Daemon"]
 
@@ -93,7 +93,9 @@ class Daemon:
     SIGUSR1 (tell the counters). ``warnings`` are told with the counters; whoever makes them may go on adding.
     """
 
-    def __init__(self, vfs: Vfs, mounted: Sequence[tuple[Place, MountedImage]], warnings: Collection[str] = ()) -> None:
+    def __init__(
+        self, vfs: Vfs, mounted: Sequence[tuple[MountPoint, MountedImage]], warnings: Collection[str] = ()
+    ) -> None:
         self._vfs = vfs
         self._warnings = warnings
         self._sessions = [

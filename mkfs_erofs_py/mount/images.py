@@ -13,7 +13,7 @@ from ..read import Image
 from ..units import distinct
 from ..vfs import Vfs
 from .kernel import mount_all, obstacle
-from .points import Place
+from .points import MountPoint
 
 if TYPE_CHECKING:
     from .fuse import Daemon
@@ -36,7 +36,7 @@ CLUSTERS = 4 << 20
 
 
 def mount_images(
-    places: Sequence[Place],
+    places: Sequence[MountPoint],
     *,
     backend: Backend = "auto",
     domain: str | None = None,

@@ -13,7 +13,7 @@ from ..kernels import Feature, Kernel
 from ..ondisk.constants import Compat
 from ..pagecache import Unshared
 from ..read import Image
-from .points import OURS, Place
+from .points import OURS, MountPoint
 
 __all__ = ["mount_all", "obstacle"]
 
@@ -41,7 +41,7 @@ def _registered() -> bool:
         return any(line.split()[-1:] == ["erofs"] for line in lines)
 
 
-def mount_all(places: Sequence[Place], domain: str | None, say: Callable[[str], None] = lambda _: None) -> None:
+def mount_all(places: Sequence[MountPoint], domain: str | None, say: Callable[[str], None] = lambda _: None) -> None:
     """Mount all images, or none: what was mounted before a failure is unmounted again.
 
     ``domain`` is the kernel's ``domain_id``, within which images share; with ``None`` they do not.

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import MountError, UsageError, printable
 
-__all__ = ["OURS", "STATISTICS", "Place", "mounts_at", "ours_below", "pack_statistics", "places", "statistics"]
+__all__ = ["OURS", "STATISTICS", "MountPoint", "mounts_at", "ours_below", "pack_statistics", "places", "statistics"]
 
 OURS = "mkfs-erofs-py"
 """What our own mounts call their source: that of the folder which holds several images."""
@@ -22,7 +22,7 @@ STATISTICS = "user.mkfs-erofs-py.statistics"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MountPoint:
     """An image and where it goes: a folder ``name`` below ``point``, or (no name) ``point`` itself."""
 
     image: str
@@ -30,7 +30,7 @@ class Place:
     name: str | None = None
 
 
-def places(arguments: Sequence[str]) -> list[Place]:
+def places(arguments: Sequence[str]) -> list[MountPoint]:
     """Read ``IMAGE... DIR`` or ``IMAGE=MOUNTPOINT...``; a path that exists is never split at its ``=``.
 
     Raises :class:`~mkfs_erofs_py.errors.UsageError` where the arguments make no sense, two images would get one mount
@@ -39,14 +39,14 @@ def places(arguments: Sequence[str]) -> list[Place]:
     """
     split = [_split(argument) for argument in arguments]
     if arguments and all(split):
-        chosen = [Place(image, _folder(point)) for image, point in filter(None, split)]
+        chosen = [MountPoint(image, _folder(point)) for image, point in filter(None, split)]
     elif any(split):
         raise UsageError("give each image a mount point of its own (IMAGE=MOUNTPOINT), or all of them one folder")
     elif len(arguments) < 2:
         raise UsageError("name at least one image and the folder to mount at")
     else:
         point = _folder(arguments[-1])
-        chosen = [Place(image, point, os.path.basename(os.path.abspath(image))) for image in arguments[:-1]]
+        chosen = [MountPoint(image, point, os.path.basename(os.path.abspath(image))) for image in arguments[:-1]]
     seen: dict[tuple[str, str | None], str] = {}
     for place in chosen:
         other = seen.setdefault((place.point, place.name), place.image)

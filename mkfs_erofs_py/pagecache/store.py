@@ -17,10 +17,10 @@ from collections.abc import Callable, Hashable
 
 from ..errors import CacheFullError, UnreadableError, printable
 from .bring import LieError, bring, fetch_into, is_honest
+from .budget import PageBudget
 from .counters import Counters, Tally
 from .fetcher import PAGE, Fetcher
 from .mapping import Attachment, Fill, Mapping, SharedFile
-from .memory import Memory
 from .proof import Proof
 from .run import PageRun
 from .sharing import Unshared, sharing_key
@@ -41,7 +41,7 @@ class PageStore:
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)
         # Below: under the lock.
-        self._memory = Memory(budget)
+        self._budget = PageBudget(budget)
         self._files: dict[Hashable, SharedFile] = {}
         self._total = Tally()
 
@@ -128,7 +128,7 @@ class PageStore:
             mapping.image.mappings.pop(mapping.ident, None)
         file.mappings = set()
         for run in file.runs():
-            self._memory.remove(run)
+            self._budget.remove(run)
             run.tally.add(drops=run.count)
 
     def _demote(self, mapping: Mapping) -> None:
@@ -163,7 +163,7 @@ class PageStore:
                     continue
                 here = mapping.file.table.get(page)
                 if isinstance(here, PageRun):
-                    self._memory.touch(here)
+                    self._budget.touch(here)
                     end = min(stop, here.stop)
                     if missed:
                         mapping.image.tally.add(misses=end - page)
@@ -183,7 +183,7 @@ class PageStore:
                     mapping.handles -= 1
                 if claimed:
                     continue
-                if not (pin and self._memory.reserved):
+                if not (pin and self._budget.reserved):
                     return None
                 self._filled.wait()
 
@@ -193,7 +193,7 @@ class PageStore:
         Called with the lock, which is given back while the fetcher works. What was absent may still
         be so afterwards: pages come and go, and in strict mode the first pass may only prove.
         """
-        file, memory = mapping.file, self._memory
+        file, memory = mapping.file, self._budget
         claim = file.fingerprint if self._strict else None
         unproved = claim is not None and file.proof is None
         if unproved:
@@ -236,7 +236,7 @@ class PageStore:
         return True
 
     def _make_room(self, pages: int) -> int:
-        room, losers = self._memory.make_room(pages)
+        room, losers = self._budget.make_room(pages)
         for file in losers:
             if file.idle():
                 self._forget(file)
@@ -276,11 +276,11 @@ class PageStore:
         """Give up the unpinned resident pages from ``first`` to ``stop`` of the file behind ``mapping``."""
         with self._lock:
             self._check_attached(mapping.image)
-            self._memory.drop(mapping.file, first, stop)
+            self._budget.drop(mapping.file, first, stop)
 
     def full(self) -> CacheFullError:
         """Return the error for a view that does not fit."""
-        return CacheFullError(f"all of the page cache's {self._memory.budget} bytes are pinned by views that are held")
+        return CacheFullError(f"all of the page cache's {self._budget.limit} bytes are pinned by views that are held")
 
     # Facts
 
@@ -290,13 +290,13 @@ class PageStore:
         Consistent in itself: taken under the lock. Takes time in proportion to the files known.
         """
         with self._lock:
-            self._memory.sweep()
+            self._budget.sweep()
             if image is not None:
                 files = {mapping.file for mapping in image.mappings.values()}
                 shared = sum(file.resident for file in files if len(file.mappings) > 1)
                 return image.tally.snapshot(sum(file.resident for file in files) * PAGE, shared * PAGE)
             shared = sum(file.resident for file in self._files.values() if len(file.mappings) > 1)
-            return self._total.snapshot(self._memory.resident * PAGE, shared * PAGE)
+            return self._total.snapshot(self._budget.resident * PAGE, shared * PAGE)
 
     def resident_pages(self, mapping: Mapping) -> int:
         """Return which pages of the file behind ``mapping`` are resident: bit ``n`` set for page ``n``."""

@@ -16,7 +16,7 @@ from ..errors import AnyPath, NotFoundError, OutputError, UnreadableError, Usage
 from ..pagecache import page_round
 from ..progress import Progress, silent
 from ..units import several
-from .predict import Answer, Profile, Saving, TopFile, common_matrix, profile_image
+from .predict import ImageProfile, Saving, Savings, TopFile, common_matrix, profile_image
 
 __all__ = ["Index", "compare_with_index"]
 
@@ -34,7 +34,7 @@ CREATE INDEX of_image ON held (image);
 
 def compare_with_index(
     index: AnyPath, images: Sequence[AnyPath] = (), *, top: int = 0, progress: Progress | None = None
-) -> Answer:
+) -> Savings:
     """Return what sharing saves between each of ``images`` and every image that the index file knows.
 
     ``images`` are paths. Those that the index does not know as they are now are added to it; with none, all that it
@@ -118,7 +118,7 @@ class Index:
             ).fetchone()
         return row is not None
 
-    def add(self, path: AnyPath, profile: Profile) -> None:
+    def add(self, path: AnyPath, profile: ImageProfile) -> None:
         """Add the image at ``path``, or replace what was known of it. All or nothing."""
         with self._errors():
             self._db.execute("BEGIN IMMEDIATE")
@@ -129,7 +129,7 @@ class Index:
                 raise
             self._db.execute("COMMIT")
 
-    def _add(self, path: AnyPath, profile: Profile) -> None:
+    def _add(self, path: AnyPath, profile: ImageProfile) -> None:
         old = self._db.execute("SELECT id FROM image WHERE path = ?", (_absolute(path),)).fetchone()
         if old is not None:
             self._db.execute("DELETE FROM held WHERE image = ?", old)
@@ -150,7 +150,7 @@ class Index:
         if old is not None:
             self._db.execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM held)")
 
-    def answer(self, paths: Sequence[AnyPath], *, top: int = 0) -> Answer:
+    def answer(self, paths: Sequence[AnyPath], *, top: int = 0) -> Savings:
         """Return what sharing saves in the whole fleet, and what each of ``paths`` shares with each other image.
 
         ``paths`` are in the index already; the pairs are those that have one of them. Where one fingerprint
@@ -176,7 +176,7 @@ class Index:
             alone = sum(image.with_bytes for image in images.values())
             names = tuple(image.images[0] for image in images.values())
             total = Saving(names, sum(i.without_bytes for i in images.values()), alone - duplicates)
-        return Answer(total, pairs, list(images.values()), best)
+        return Savings(total, pairs, list(images.values()), best)
 
     def _common(self, given: Sequence[int], images: Sequence[int]) -> dict[int, dict[int, int]]:
         """Return for each image of ``given`` the bytes (one copy) that it has in common with other ``images``.

@@ -31,7 +31,7 @@ from ..progress import Progress, silent
 from ..read import Image, ImageSource, Inode, opened
 from ..read.opened import names_of
 from ..vfs import Vfs
-from .predict import Answer, Saving
+from .predict import Saving, Savings
 
 __all__ = ["Range", "measure", "parse_ranges", "read_ranges"]
 
@@ -95,7 +95,7 @@ def measure(
     names: Sequence[str] | None = None,
     strict: bool = False,
     progress: Progress | None = None,
-) -> Answer:
+) -> Savings:
     """Read the files of all images, or ``ranges`` of them, without sharing and with it.
 
     Each image is a path, a binary file or an open `Image`, which stays open; they are mapped in that order. ``names``
@@ -115,7 +115,7 @@ def measure(
 
 def _measure(
     images: Sequence[tuple[str, Image]], ranges: Sequence[Range] | None, strict: bool, progress: Progress
-) -> Answer:
+) -> Savings:
     files = [_everything(image) for _, image in images] if ranges is None else _named(images, ranges)
     without = []
     for image, chosen in zip(images, files, strict=True):
@@ -131,7 +131,7 @@ def _measure(
     names = [name for name, _ in images]
     total = Saving(tuple(names), sum(without), with_all)
     if len(images) == 1:
-        return Answer(total, [], [total], warnings=refusals)
+        return Savings(total, [], [total], warnings=refusals)
 
     def of_some(*members: int) -> Saving:
         if len(members) == len(images):
@@ -145,7 +145,7 @@ def _measure(
 
     singles = [of_some(n) for n in range(len(images))]
     pairs = [of_some(*pair) for pair in itertools.combinations(range(len(images)), 2)]
-    return Answer(total, pairs, singles, warnings=refusals)
+    return Savings(total, pairs, singles, warnings=refusals)
 
 
 def _pages_by_key(files: Iterable[_File], handles: Iterable[CachedFile]) -> dict[Hashable, int]:

@@ -20,7 +20,7 @@ from ..read import Image, ImageSource, opened
 from ..read.opened import names_of
 from ..units import several
 
-__all__ = ["Answer", "Held", "Profile", "Saving", "TopFile", "common_matrix", "predict", "profile_image"]
+__all__ = ["Held", "ImageProfile", "Saving", "Savings", "TopFile", "common_matrix", "predict", "profile_image"]
 
 _LANE = 16
 
@@ -34,7 +34,7 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class ImageProfile:
     """What sharing depends on, of one image.
 
     ``private_bytes`` are the page-rounded bytes of files without a fingerprint that counts; ``held`` are
@@ -120,7 +120,7 @@ class TopFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Savings:
     """What sharing saves: each image alone, each pair, all together; and which files do it.
 
     ``pairs`` are in order of their images, ``top`` in order of what each file saves. ``warnings`` say, a line each,
@@ -146,7 +146,7 @@ class Answer:
 
 def profile_image(
     image: ImageSource, name: str | None = None, *, devices: Sequence[PathOrFile] = (), progress: Progress | None = None
-) -> Profile:
+) -> ImageProfile:
     """Read an image's inodes and fingerprints, no file data.
 
     ``image`` is a path, a binary file or an open `Image`; ``devices`` are its extra devices in their order. ``name`` is
@@ -157,7 +157,7 @@ def profile_image(
         return _profile(one, name if name is not None else names_of([image])[0], progress or silent)
 
 
-def _profile(image: Image, name: str, progress: Progress) -> Profile:
+def _profile(image: Image, name: str, progress: Progress) -> ImageProfile:
     announced = bool(image.superblock.compat & Compat.ISHARE_XATTRS)
     held: dict[bytes, Held] = {}
     odd: dict[tuple[bytes, int], Held] = {}
@@ -177,10 +177,10 @@ def _profile(image: Image, name: str, progress: Progress) -> Profile:
         else:
             other = odd.get((key, inode.size), Held(inode.size, 0, path))
             odd[key, inode.size] = other._replace(copies=other.copies + 1)
-    return Profile(name, files, private, held, odd)
+    return ImageProfile(name, files, private, held, odd)
 
 
-def predict(images: Sequence[Profile | ImageSource], *, top: int = 0, progress: Progress | None = None) -> Answer:
+def predict(images: Sequence[ImageProfile | ImageSource], *, top: int = 0, progress: Progress | None = None) -> Savings:
     """Return what sharing saves among images mapped in the order given, and the ``top`` best files.
 
     Each image is a path, a binary file, an open `Image`, or what `profile_image` made of it earlier, under the name
@@ -191,15 +191,15 @@ def predict(images: Sequence[Profile | ImageSource], *, top: int = 0, progress: 
     """
     if top < 0:
         raise UsageError(f"--top {top}: a number of files, 0 or more")
-    names = names_of([image.name if isinstance(image, Profile) else image for image in several("images", images)])
+    names = names_of([image.name if isinstance(image, ImageProfile) else image for image in several("images", images)])
     profiles = []
     for number, (image, name) in enumerate(zip(images, names, strict=True), 1):
-        profiles.append(image if isinstance(image, Profile) else profile_image(image, name))
+        profiles.append(image if isinstance(image, ImageProfile) else profile_image(image, name))
         (progress or silent)("reading fingerprints", number, len(images))
     return _predict(profiles, top)
 
 
-def _predict(profiles: Sequence[Profile], top: int) -> Answer:
+def _predict(profiles: Sequence[ImageProfile], top: int) -> Savings:
     masks: dict[bytes, int] = {}
     sizes: dict[bytes, int] = {}
     odd: set[bytes] = set()
@@ -216,7 +216,7 @@ def _predict(profiles: Sequence[Profile], top: int) -> Answer:
         sum(p.without_bytes for p in profiles),
         sum(p.private_bytes for p in profiles) + even + _odd_bytes(profiles, everything, odd),
     )
-    return Answer(
+    return Savings(
         total,
         _pairs(profiles, _common(masks, sizes, odd, len(profiles)), odd),
         [Saving((p.name,), p.without_bytes, p.with_bytes) for p in profiles],
@@ -225,7 +225,7 @@ def _predict(profiles: Sequence[Profile], top: int) -> Answer:
     )
 
 
-def _odd_bytes(profiles: Sequence[Profile], members: Iterable[int], odd: Collection[bytes]) -> int:
+def _odd_bytes(profiles: Sequence[ImageProfile], members: Iterable[int], odd: Collection[bytes]) -> int:
     """Return what the files under keys of several sizes need, when ``members`` are mapped in order."""
     needed = 0
     for key in odd:
@@ -270,7 +270,7 @@ def common_matrix(by_set: Mapping[int, int], count: int) -> list[list[int]]:
     return [[low | high << 64 for low, high in zip(row[::2], row[1::2], strict=True)] for row in cells]
 
 
-def _pairs(profiles: Sequence[Profile], common: list[list[int]], odd: Collection[bytes]) -> list[Saving]:
+def _pairs(profiles: Sequence[ImageProfile], common: list[list[int]], odd: Collection[bytes]) -> list[Saving]:
     without = [p.without_bytes for p in profiles]
     alone = [p.with_bytes for p in profiles]
     pairs = []
@@ -284,7 +284,7 @@ def _pairs(profiles: Sequence[Profile], common: list[list[int]], odd: Collection
     return pairs
 
 
-def _top(profiles: Sequence[Profile], masks: dict[bytes, int], sizes: dict[bytes, int], top: int) -> list[TopFile]:
+def _top(profiles: Sequence[ImageProfile], masks: dict[bytes, int], sizes: dict[bytes, int], top: int) -> list[TopFile]:
     copies: dict[bytes, int] = {}
     paths: dict[bytes, bytes] = {}
     for profile in profiles:
@@ -298,7 +298,7 @@ def _top(profiles: Sequence[Profile], masks: dict[bytes, int], sizes: dict[bytes
     return sorted(files, key=lambda f: (-f.saved_bytes, f.path))[:top]
 
 
-def _warnings(profiles: Sequence[Profile], odd: Collection[bytes]) -> list[str]:
+def _warnings(profiles: Sequence[ImageProfile], odd: Collection[bytes]) -> list[str]:
     warnings = []
     for profile in profiles:
         if profile.files and not profile.held:

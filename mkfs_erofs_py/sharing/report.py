@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ..errors import UsageError, printable
 from ..files.output import write_file
-from .predict import Answer, Saving
+from .predict import Saving, Savings
 
 __all__ = [
     "as_json",
@@ -48,14 +48,14 @@ def _label(saving: Saving, short: dict[str, str], everything: int) -> str:
     return " & ".join(short[name] for name in saving.images)
 
 
-def _rows(answer: Answer) -> list[Saving]:
+def _rows(answer: Savings) -> list[Saving]:
     """Return the pairs and all together, which for two images are the same."""
     if [set(pair.images) for pair in answer.pairs] == [set(answer.total.images)]:
         return [*answer.pairs]
     return [*answer.pairs, answer.total]
 
 
-def table(answer: Answer, most: int = 28) -> str:
+def table(answer: Savings, most: int = 28) -> str:
     """Return the table that page cache sharing was proposed with: memory in MB (2^20 bytes), reduction in %.
 
     Of more than ``most`` pairs, those are shown that save the most.
@@ -87,7 +87,7 @@ def table(answer: Answer, most: int = 28) -> str:
     return "\n".join(lines)
 
 
-def matrix_table(answer: Answer, most: int = 12) -> str:
+def matrix_table(answer: Savings, most: int = 12) -> str:
     """Return what each pair has in common, in MB, or an empty string for more than ``most`` images."""
     names = [image.images[0] for image in answer.images]
     if not 2 < len(names) <= most:
@@ -102,7 +102,7 @@ def matrix_table(answer: Answer, most: int = 12) -> str:
     return "\n".join(lines)
 
 
-def _common(answer: Answer) -> dict[tuple[int, int], int]:
+def _common(answer: Savings) -> dict[tuple[int, int], int]:
     number = {image.images[0]: at for at, image in enumerate(answer.images)}
     cells = {}
     for pair in answer.pairs:
@@ -111,7 +111,7 @@ def _common(answer: Answer) -> dict[tuple[int, int], int]:
     return cells
 
 
-def top_table(answer: Answer) -> str:
+def top_table(answer: Savings) -> str:
     """Return the files that save the most, a line each."""
     if not answer.top:
         return ""
@@ -120,12 +120,12 @@ def top_table(answer: Answer) -> str:
     return "\n".join(lines)
 
 
-def as_json(answer: Answer) -> str:
+def as_json(answer: Savings) -> str:
     """Return the answer as JSON text."""
     return json.dumps(answer.as_dict(), indent=2)
 
 
-def _as_csv(answer: Answer) -> str:
+def _as_csv(answer: Savings) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "other", "without_bytes", "with_bytes", "saved_bytes", "reduction"])
@@ -136,7 +136,7 @@ def _as_csv(answer: Answer) -> str:
     return text.getvalue()
 
 
-def _as_html(answer: Answer) -> str:
+def _as_html(answer: Savings) -> str:
     names = [image.images[0] for image in answer.images]
     short = {name: html.escape(text) for name, text in shorten(names).items()}
     cells = _common(answer)
@@ -169,7 +169,7 @@ def _as_html(answer: Answer) -> str:
     )
 
 
-def export(answer: Answer, path: str) -> None:
+def export(answer: Savings, path: str) -> None:
     """Write the answer to ``path`` as its suffix says: ``.csv`` (a line a pair), ``.json`` or ``.html``.
 
     Raises ``UsageError`` for another suffix, ``OutputError``.
@@ -181,7 +181,7 @@ def export(answer: Answer, path: str) -> None:
     write_file(path, form(answer).encode())
 
 
-def chart(answer: Answer, path: str) -> None:
+def chart(answer: Savings, path: str) -> None:
     """Draw the table as bars, into an SVG file, or PNG where matplotlib is installed.
 
     Raises ``UsageError`` for another suffix or without matplotlib, ``OutputError``.
@@ -195,14 +195,14 @@ def chart(answer: Answer, path: str) -> None:
         raise UsageError(f"{printable(path)}: plot to a file ending in .svg or .png")
 
 
-def _bars(answer: Answer, most: int = 40) -> list[tuple[str, Saving]]:
+def _bars(answer: Savings, most: int = 40) -> list[tuple[str, Saving]]:
     """Return what is drawn: the pairs that save the most, and all together."""
     short = shorten(answer.total.images)
     rows = sorted(_rows(answer), key=lambda saving: (-len(saving.images), -saving.saved_bytes))[:most]
     return [(_label(saving, short, len(answer.total.images)), saving) for saving in rows]
 
 
-def _svg(answer: Answer) -> str:
+def _svg(answer: Savings) -> str:
     bars = _bars(answer)
     left, width, step = 20 + 7 * max((len(label) for label, _ in bars), default=0), 480, 44
     most = max((saving.without_bytes for _, saving in bars), default=0) or 1
@@ -227,7 +227,7 @@ def _svg(answer: Answer) -> str:
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _png(answer: Answer, path: str) -> None:
+def _png(answer: Savings, path: str) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -22,14 +22,14 @@ from ..tree import Node
 from .options import BuildOptions
 from .profile import Profile
 
-__all__ = ["Attributes"]
+__all__ = ["AttributePacker"]
 
 #: The largest xattr area that the 16-bit count of an inode can express.
 _MAX_AREA = HEADER_SIZE + 4 * 0xFFFE
 _NO_DIGEST = bytes(DIGEST_SIZE)
 
 
-class Attributes:
+class AttributePacker:
     """Packs the attributes of every inode of an image, fingerprints among them.
 
     ``shared`` holds the packed entries stored once, with their ids, which count 4 bytes each. Raises `SourceError` for

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ..errors import UsageError
 from ..ondisk.inode import COMPACT_SIZE, EXTENDED_SIZE
 from ..tree import Node, Tree
-from .attributes import Attributes
+from .attributes import AttributePacker
 from .options import BuildOptions
 from .profile import Profile
 from .times import TimePolicy
@@ -42,7 +42,7 @@ class Inodes:
         self.epoch, self.nsec = _epoch(Counter(moments[: len(tree.nodes)]), profile.wide)
         self.uids = _owners([node.uid for node in self.nodes], options.force_uid, options.uid_offset, "--uid-offset")
         self.gids = _owners([node.gid for node in self.nodes], options.force_gid, options.gid_offset, "--gid-offset")
-        self.attributes = Attributes(self.nodes, options, profile, self.label)
+        self.attributes = AttributePacker(self.nodes, options, profile, self.label)
         self.extended = bytes(map(self._is_extended, self.nodes))
         size = self.attributes.size
         self.heads = array(

@@ -10,7 +10,7 @@ from typing import Literal
 from ..errors import printable
 from .address import path_bytes, wrong
 from .locate import Place, find_inode, locate
-from .patch import CHECKSUM_PLACE, Change, Patch
+from .patch import CHECKSUM_PLACE, Operator, Patch
 from .placing import INODE_SLOT
 from .plan import Plan
 
@@ -59,7 +59,7 @@ def resolve_overrides(plan: Plan, overrides: Iterable[Override]) -> list[Patch]:
 
 def _resolve(plan: Plan, override: Override, place: Place) -> Patch:
     value = override.value
-    width, shift, bits, change = place.width, place.shift, place.bits, Change.SET
+    width, shift, bits, change = place.width, place.shift, place.bits, Operator.SET
     if isinstance(value, bytes):
         _check_bytes(override, place, value)
         number, width = int.from_bytes(value, "little"), len(value)
@@ -92,24 +92,24 @@ def _check_bytes(override: Override, place: Place, value: bytes) -> None:
         raise wrong(override.address, f"{len(value)} bytes do not fit the field, which has {most}")
 
 
-def _number(plan: Plan, override: Override, place: Place, text: str) -> tuple[Change, int]:
+def _number(plan: Plan, override: Override, place: Place, text: str) -> tuple[Operator, int]:
     """Return the number that a text stands for, and what is done with it."""
     if text == "max":
-        return Change.SET, (1 << place.bits) - 1
+        return Operator.SET, (1 << place.bits) - 1
     if text == "eof":
-        return Change.SET, _end(plan, place)
+        return Operator.SET, _end(plan, place)
     if text.startswith("nid:"):
         path = path_bytes(text, text.removeprefix("nid:"))
         number = find_inode(plan, path)
         if number is None:
             raise wrong(override.address, f"{text}: {printable(path)} is not in the tree")
-        return Change.SET, plan.nid(number)
+        return Operator.SET, plan.nid(number)
     match = re.fullmatch(r"([+^-]?)(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})", text)
     if match is None:
         forms = "a number, +N, -N, ^N, nid:/path, eof or max"
         raise wrong(override.address, f"{text!r} is no value; these are {forms}")
     number = int(match[2], 16 if match[2].startswith("0x") else 10)
-    change = {"+": Change.ADD, "-": Change.ADD, "^": Change.XOR}.get(match[1], Change.SET)
+    change = {"+": Operator.ADD, "-": Operator.ADD, "^": Operator.XOR}.get(match[1], Operator.SET)
     return change, -number if match[1] == "-" else number
 
 

@@ -10,7 +10,7 @@ from ..files.output import Output
 from ..ondisk.constants import BLOCK_BITS_RANGE, SUPERBLOCK_OFFSET
 from ..ondisk.superblock import SUPERBLOCK_FORM, Superblock, checksum, checksum_end
 
-__all__ = ["CHECKSUM_PLACE", "Change", "Patch", "apply_patches"]
+__all__ = ["CHECKSUM_PLACE", "Operator", "Patch", "apply_patches"]
 
 _AT, _SIZE = SUPERBLOCK_FORM.places["checksum"]
 #: Where the superblock's checksum begins and ends.
@@ -18,7 +18,7 @@ CHECKSUM_PLACE = (SUPERBLOCK_OFFSET + _AT, SUPERBLOCK_OFFSET + _AT + _SIZE)
 _BLOCK_BITS = SUPERBLOCK_OFFSET + SUPERBLOCK_FORM.places["block_bits"][0]
 
 
-class Change(enum.Enum):
+class Operator(enum.Enum):
     """What is done to a number with another."""
 
     SET = enum.auto()
@@ -37,22 +37,22 @@ class Patch(NamedTuple):
     width: int
     mask: int
     value: int
-    change: Change
+    change: Operator
     mend: bool
 
     def apply(self, old: bytes) -> bytes:
         """Return the bytes that take the place of ``old``."""
         number = int.from_bytes(old, "little")
         new = self.value
-        if self.change is Change.ADD:
+        if self.change is Operator.ADD:
             new += number
-        elif self.change is Change.XOR:
+        elif self.change is Operator.XOR:
             new ^= number
         return (number & ~self.mask | new & self.mask).to_bytes(self.width, "little")
 
 
 def apply_patches(patches: Sequence[Patch], output: Output, superblock: Superblock, has_checksum: bool) -> None:
-    """Change an image that is written but for this. Raises `OutputError`."""
+    """Operator an image that is written but for this. Raises `OutputError`."""
     mended = [patch for patch in patches if patch.mend]
     for patch in mended:
         _apply(patch, output)

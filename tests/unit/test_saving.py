@@ -17,7 +17,7 @@ from mkfs_erofs_py.errors import CorruptError, NotFoundError, OutputError, Unrea
 from mkfs_erofs_py.ondisk.constants import Compat
 from mkfs_erofs_py.pagecache import sharing_key
 from mkfs_erofs_py.read import Image
-from mkfs_erofs_py.sharing import Answer, Profile, Range, Saving, measure, parse_ranges, predict, profile_image
+from mkfs_erofs_py.sharing import ImageProfile, Range, Saving, Savings, measure, parse_ranges, predict, profile_image
 from mkfs_erofs_py.sharing.index import Index
 from mkfs_erofs_py.sharing.predict import Held, TopFile
 
@@ -80,11 +80,11 @@ def fleet(*images: FakeImage) -> list[Image]:
     return [cast(Image, image) for image in images]
 
 
-def measured_of(images: list[Image], ranges: list[Range] | None = None) -> Answer:
+def measured_of(images: list[Image], ranges: list[Range] | None = None) -> Savings:
     return measure(images, ranges, names=[f"image{n}" for n in range(len(images))])
 
 
-def predicted_of(images: list[Image]) -> Answer:
+def predicted_of(images: list[Image]) -> Savings:
     return predict([profile_image(image, f"image{n}") for n, image in enumerate(images)])
 
 
@@ -175,7 +175,7 @@ def test_the_index_agrees_too(files: list[list[tuple[int, bytes | None, bool]]])
 def test_many_images_make_a_matrix() -> None:
     pick = random.Random(1)
     profiles = [
-        Profile(str(n), 9, 0, {b"%d" % k: Held(5000 * k, 1, b"/f") for k in pick.sample(range(1, 30), 12)})
+        ImageProfile(str(n), 9, 0, {b"%d" % k: Held(5000 * k, 1, b"/f") for k in pick.sample(range(1, 30), 12)})
         for n in range(20)
     ]
     answer = predict(profiles)
@@ -190,8 +190,10 @@ def test_the_files_that_save_the_most_come_first() -> None:
     assert isinstance(small, bytes)
     assert isinstance(large, bytes)
     profiles = [
-        Profile("1", 3, 0, {small: Held(1, 2, b"/small"), large: Held(9000, 1, b"/large")}),
-        Profile("2", 3, 0, {small: Held(1, 3, b"/also"), large: Held(9000, 1, b"/big"), b"only": Held(7, 1, b"/x")}),
+        ImageProfile("1", 3, 0, {small: Held(1, 2, b"/small"), large: Held(9000, 1, b"/large")}),
+        ImageProfile(
+            "2", 3, 0, {small: Held(1, 3, b"/also"), large: Held(9000, 1, b"/big"), b"only": Held(7, 1, b"/x")}
+        ),
     ]
     assert predict(profiles, top=9).top == [TopFile(b"/small", 1, 5, 2), TopFile(b"/large", 9000, 2, 2)]
     assert predict(profiles, top=1).top == [TopFile(b"/small", 1, 5, 2)]
@@ -244,8 +246,8 @@ def test_a_malformed_list_is_refused_by_line(line: bytes) -> None:
         parse_ranges([b"/fine", line])
 
 
-def profile(*keys: bytes) -> Profile:
-    return Profile("x", len(keys), 0, {key: Held(4096, 1, b"/" + key) for key in keys})
+def profile(*keys: bytes) -> ImageProfile:
+    return ImageProfile("x", len(keys), 0, {key: Held(4096, 1, b"/" + key) for key in keys})
 
 
 def test_an_index_outlives_its_process_and_notices_changes(tmp_path: Path) -> None:
@@ -278,7 +280,7 @@ def test_a_failed_addition_changes_nothing(tmp_path: Path) -> None:
     index = Index(str(tmp_path / "index"))
     index.add(str(image), profile(b"a"))
     with pytest.raises(OutputError, match="cannot be used as an index"):
-        index.add(str(image), Profile("x", 1, 0, {b"b": Held((1 << 63) - 1, 1, b"/")}))
+        index.add(str(image), ImageProfile("x", 1, 0, {b"b": Held((1 << 63) - 1, 1, b"/")}))
     assert index.answer([str(image)]).total.with_bytes == 4 * KB
     index.close()
 

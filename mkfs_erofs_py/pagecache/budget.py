@@ -9,23 +9,23 @@ from .fetcher import PAGE
 from .mapping import SharedFile
 from .run import PageRun
 
-__all__ = ["MAX_RUN", "Memory"]
+__all__ = ["MAX_RUN", "PageBudget"]
 
 MAX_RUN = 256
 """Pages filled at most in one go, 1 MiB: the largest physical cluster there is."""
 
 
-class Memory:
-    """The resident runs in the order of their use, under a budget in bytes (``None``: no limit).
+class PageBudget:
+    """The resident runs in the order of their use, under a ``limit`` in bytes (``None``: there is none).
 
-    ``resident + reserved <= budget`` holds at every moment: room for a fill is reserved before the fill begins.
+    ``resident + reserved <= limit`` holds at every moment: room for a fill is reserved before the fill begins.
     Pinned runs (a view of them is held) stay and stay accounted, even after they were taken out of their file.
 
     Not locked: every method is to be called under the lock of the cache.
     """
 
     def __init__(self, budget: int | None) -> None:
-        self.budget = budget
+        self.limit = budget
         # A budget holds eight runs or more, so that evicting one gives up little.
         self.most = MAX_RUN if budget is None else max(1, min(MAX_RUN, budget // PAGE // 8))
         self.resident = 0  # pages, those of runs that are gone but pinned included
@@ -73,7 +73,7 @@ class Memory:
 
     def _copied(self, parts: list[tuple[int, int]]) -> list[tuple[int, int]]:
         copied = sum(b - a for a, b in parts)
-        fits = self.budget is None or (self.resident + self.reserved + copied) * PAGE <= self.budget
+        fits = self.limit is None or (self.resident + self.reserved + copied) * PAGE <= self.limit
         return parts if fits else []
 
     def sweep(self) -> None:
@@ -87,11 +87,11 @@ class Memory:
 
         Fewer fit where nothing more can go. The caller is to forget those of the files that have become idle.
         """
-        if self.budget is None:
+        if self.limit is None:
             return pages, []
         if self._gone:
             self.sweep()
-        limit = self.budget // PAGE
+        limit = self.limit // PAGE
         losers = []
         for _ in range(len(self._used)):
             if self.resident + self.reserved + pages <= limit:
