@@ -112,21 +112,26 @@ class TreeBuilder:
             del folder.children[name]
 
     def finish(self) -> Tree:
-        """Number what is there -> the tree; the builder must not be used afterwards.
+        """Number what is there -> the tree; the builder is empty afterwards.
 
         The order is a folder, what else it holds, then its folders with all below them; names ascend as raw bytes. So
         what is listed together stands together, and folders come before what they hold. Folders that nobody told of
         get mode 0755, root as their owner and the time 0.
         """
         placed = _number(self.root)
-        nodes = []
-        for number, (draft, name, parent) in enumerate(placed):
+        self.root, self._layer = Draft(None, 0), 0
+        placed.reverse()
+        nodes: list[Node] = []
+        while placed:
+            # The drafts of a large tree take as much memory as its nodes, so each goes when its node comes.
+            draft, name, parent = placed.pop()
             children: tuple[tuple[bytes, int], ...] = ()
             links = draft.links
             if draft.children is not None:
                 children = tuple([(below, child.number) for below, child in sorted(draft.children.items())])
                 links = 2 + sum(child.children is not None for child in draft.children.values())
-            nodes.append(Node(number, name, parent, links, children, *(draft.facts or _IMPLIED)))
+                draft.children = {}
+            nodes.append(Node(len(nodes), name, parent, links, children, *(draft.facts or _IMPLIED)))
         return Tree(tuple(nodes))
 
 
