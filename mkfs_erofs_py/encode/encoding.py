@@ -44,6 +44,12 @@ class Encoding:
     cuts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if (self.compressor is None) != (self.index is IndexForm.NONE):
+            raise ValueError("an index goes with a compressor, and a compressor with an index")
+        if self.pcluster < self.block_size or self.pcluster % self.block_size:
+            raise ValueError(f"a physical cluster of {self.pcluster} bytes is not a multiple of {self.block_size}")
+        if self.unaligned and self.pcluster & self.pcluster - 1:
+            raise ValueError(f"pieces of {self.pcluster} bytes are not a power of two, by which a record is found")
         if any(cut % self.unit for cut in self.cuts) or list(self.cuts) != sorted(set(self.cuts) - {0}):
             raise ValueError(f"cuts {self.cuts} are not ascending multiples of {self.unit}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from array import array
 from collections import deque
+from dataclasses import replace
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
@@ -125,6 +126,8 @@ class Service:
         self._policy = policy
         #: Who takes the stored forms; may change after `drain`.
         self.receiver = receiver
+        self._admitted = set(policy.encodings)
+        self._last: Encoding | None = None
         segment = max(encoding.segment for encoding in policy.encodings)
         slots = slot_map(segment, max(_SLOTS, _ALL_SLOTS // workers))
         self._team: Team[Files | Segment, Answer] = Team(functools.partial(Worker, slots), workers, slots)
@@ -148,7 +151,7 @@ class Service:
         """Add the content of a regular file that is not empty; never waits."""
         self._end_held()
         size = facts.size
-        encoding = self._policy(path, facts)
+        encoding = self._encoding(path, facts)
         if self._batch_bytes + size > encoding.segment:
             self._end_batch()
         self._batch.append((content, size, encoding))
@@ -160,7 +163,7 @@ class Service:
 
     def stream(self, path: bytes, facts: Facts, content: Stream) -> None:
         """Read the content of a regular file that is not empty, and add it. Raises `SourceError`."""
-        encoding = self._policy(path, facts)
+        encoding = self._encoding(path, facts)
         reader, label = content.reader, content.label
         if facts.size > encoding.segment:
             self._start_all()
@@ -187,6 +190,15 @@ class Service:
     def finish(self) -> None:
         """Let the workers end: nothing more will be added. They clean up while the builder goes on."""
         self._team.finish()
+
+    def _encoding(self, path: bytes, facts: Facts) -> Encoding:
+        encoding = self._policy(path, facts)
+        # Contents side by side mostly have the very same one.
+        if encoding is not self._last:
+            if (replace(encoding, cuts=()) if encoding.cuts else encoding) not in self._admitted:
+                raise AssertionError("a policy gave an encoding that is not among those it said it may give")
+            self._last = encoding
+        return encoding
 
     # -- jobs in the making ------------------------------------------------------------------------
 

@@ -107,7 +107,7 @@ class FileContent:
             raise SourceError(self.label, "changed while it was read; build again when it is at rest")
 
     def _error(self, error: OSError) -> SourceError:
-        return SourceError(self.label, f"cannot be read: {error.strerror}")
+        return SourceError(self.label, f"cannot be read: {error.strerror}", error.errno)
 
 
 def _unpickle(root: bytes, path: bytes, identity: bytes) -> FileContent:

@@ -81,9 +81,9 @@ def read_directory(
     try:
         st = os.stat(root)
     except OSError as error:
-        raise SourceError(root, f"cannot be read: {error.strerror}") from None
+        raise SourceError(root, f"cannot be read: {error.strerror}", error.errno) from None
     if not stat.S_ISDIR(st.st_mode):
-        raise SourceError(root, "is not a directory")
+        raise SourceError(root, "is not a directory", errno.ENOTDIR)
     waiting = [walk.top(st)]
     while waiting:
         below = walk.read(waiting.pop())
@@ -156,15 +156,15 @@ class _Walk:
         self.announced: set[int] = set()
         self.seen = 1
 
-    def error(self, path: bytes, what: str) -> SourceError:
-        return SourceError(os.path.join(self.root, path) if path else self.root, what)
+    def error(self, path: bytes, what: str, number: int | None = None) -> SourceError:
+        return SourceError(os.path.join(self.root, path) if path else self.root, what, number)
 
     def top(self, st: os.stat_result) -> _Pending:
         """Say what the root is -> the root, to be read."""
         try:
             attributes = self.read_xattrs(self.root, follow=True) if self.xattrs else ()
         except OSError as error:
-            raise self.error(b"", f"cannot be read: {error.strerror}") from None
+            raise self.error(b"", f"cannot be read: {error.strerror}", error.errno) from None
         return _Pending(b"", Folder(), self.builder.describe_root(_facts(st, attributes)))
 
     def read(self, pending: _Pending) -> list[_Pending]:
@@ -197,7 +197,7 @@ class _Walk:
         except OSError as error:
             if isinstance(error, SourceError):
                 raise
-            raise self.error(at, f"cannot be read: {error.strerror}") from None
+            raise self.error(at, f"cannot be read: {error.strerror}", error.errno) from None
         if self.found:
             self.announce(pending.folder, regular, self.found)
         return below

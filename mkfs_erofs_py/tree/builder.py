@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import stat
 
-from ..errors import SourceError
+from ..errors import SourceError, printable
 from .node import Facts, Node
 from .tree import Tree
 
 __all__ = ["Draft", "TreeBuilder"]
 
+#: The longest name of a file, as Linux has it, and the longest target of a symbolic link, in bytes.
+_NAME_MAX, _TARGET_MAX = 255, 4095
+_TYPES = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK}
 #: What is made where a source names a file in a folder that it never tells of.
 _IMPLIED = Facts(stat.S_IFDIR | 0o755, 0, 0, 0, 0)
 
@@ -52,9 +55,13 @@ class TreeBuilder:
         self._layer += 1
 
     def put(self, folder: Draft, name: bytes, facts: Facts) -> Draft:
-        """Put a file into a folder -> its draft."""
-        children = folder.children
-        assert children is not None, "only folders hold files"
+        """Put a file into a folder -> its draft.
+
+        Raises `SourceError` for a name or facts that no tree can have.
+        """
+        _check_name(name)
+        _check_facts(name, facts)
+        children = _children(folder, name)
         known = children.get(name)
         if known is not None and known.children is not None and stat.S_ISDIR(facts.mode):
             known.facts, known.layer = facts, self._layer
@@ -63,29 +70,34 @@ class TreeBuilder:
         return draft
 
     def describe_root(self, facts: Facts) -> Draft:
-        """Say what the root folder is -> its draft."""
+        """Say what the root folder is -> its draft. Raises `SourceError` if it is none."""
+        _check_facts(b".", facts)
+        if not stat.S_ISDIR(facts.mode):
+            raise SourceError(b".", "is no folder, but the root must be one")
         self.root.facts, self.root.layer = facts, self._layer
         return self.root
 
     def link(self, folder: Draft, name: bytes, draft: Draft) -> None:
-        """Give a file, which is not a folder, one more name."""
-        assert folder.children is not None, "only folders hold files"
-        assert draft.children is None, "folders have one name"
-        folder.children[name] = draft
+        """Give a file one more name. Raises `SourceError` for a folder, which has one, and for impossible names."""
+        _check_name(name)
+        if draft.children is not None:
+            raise SourceError(name, "is a link to a folder, which can have one name only")
+        _children(folder, name)[name] = draft
 
     def folder(self, path: bytes) -> Draft:
         """Return the folder at a path below the root, made where it is missing.
 
-        Raises `SourceError` where something else has the name of a folder on the way.
+        Raises `SourceError` where something else has the name of a folder on the way, and for impossible names.
         """
         draft = self.root
         for name in path.split(b"/") if path else ():
-            assert draft.children is not None
-            below = draft.children.get(name)
+            children = _children(draft, path)
+            below = children.get(name)
             if below is None:
-                below = draft.children[name] = Draft(None, self._layer)
+                _check_name(name)
+                below = children[name] = Draft(None, self._layer)
             if below.children is None:
-                raise SourceError(path, f"{name.decode(errors='replace')} is no folder, but has entries below it")
+                raise SourceError(path, f"{printable(name)} is no folder, but has entries below it")
             draft = below
         return draft
 
@@ -100,16 +112,16 @@ class TreeBuilder:
 
     def whiteout(self, folder: Draft, name: bytes) -> None:
         """Take away what lower layers have under a name; harmless where they have nothing."""
-        assert folder.children is not None
-        below = folder.children.get(name)
+        children = _children(folder, name)
+        below = children.get(name)
         if below is not None and below.layer < self._layer:
-            del folder.children[name]
+            del children[name]
 
     def opaque(self, folder: Draft) -> None:
         """Take away all that lower layers have in a folder."""
-        assert folder.children is not None
-        for name in [name for name, below in folder.children.items() if below.layer < self._layer]:
-            del folder.children[name]
+        children = _children(folder, b"")
+        for name in [name for name, below in children.items() if below.layer < self._layer]:
+            del children[name]
 
     def finish(self) -> Tree:
         """Number what is there -> the tree; the builder is empty afterwards.
@@ -133,6 +145,29 @@ class TreeBuilder:
                 draft.children = {}
             nodes.append(Node(len(nodes), name, parent, links, children, *(draft.facts or _IMPLIED)))
         return Tree(tuple(nodes))
+
+
+def _children(folder: Draft, name: bytes) -> dict[bytes, Draft]:
+    if folder.children is None:
+        raise SourceError(name, "would be an entry of something that is no folder")
+    return folder.children
+
+
+def _check_name(name: bytes) -> None:
+    if not 1 <= len(name) <= _NAME_MAX or b"/" in name or b"\0" in name or name in (b".", b".."):
+        raise SourceError(name or b"''", f"is no name: 1 to {_NAME_MAX} bytes without / and NUL are, . and .. are not")
+
+
+def _check_facts(name: bytes, facts: Facts) -> None:
+    kind = stat.S_IFMT(facts.mode)
+    if kind not in _TYPES:
+        raise SourceError(name, f"has the mode {facts.mode:#o}, which is of no type")
+    if not 0 <= facts.nsec < 1_000_000_000:
+        raise SourceError(name, f"has {facts.nsec} nanoseconds in its time; less than a second of them fit")
+    if kind == stat.S_IFLNK and (not 1 <= len(facts.target) <= _TARGET_MAX or b"\0" in facts.target):
+        raise SourceError(name, f"is a symlink of {len(facts.target)} bytes; 1 to {_TARGET_MAX} without NUL fit")
+    if facts.size < 0 or (facts.size and facts.content is None):
+        raise SourceError(name, f"has {facts.size} bytes, but no content")
 
 
 def _number(root: Draft) -> list[tuple[Draft, bytes, int]]:

@@ -131,5 +131,7 @@ def _check_names(node: Node, profile: Profile, path: Callable[[Node], bytes]) ->
         if len(content) > MAX_VALUE:
             raise SourceError(path(node), f"xattr {printable(name)} has {len(content)} bytes; at most {MAX_VALUE} fit")
         parts = split_name(name, profile.prefixes)
-        if parts and len(parts[1]) > MAX_SUFFIX:
+        if parts is None:
+            raise SourceError(path(node), f"xattr {printable(name)} is in no namespace that an image has")
+        if len(parts[1]) > MAX_SUFFIX:
             raise SourceError(path(node), f"xattr name {printable(name)} is too long")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from ..compress import require_encoder
 from ..encode.policy import Policy, Uniform
 from ..encode.service import Service
 from ..encode.shelf import Shelf
@@ -25,7 +24,7 @@ from .intake import Intake, place_contents
 from .options import BuildOptions, OptionNames, with_changes
 from .patch import Patch
 from .plan import Plan, make_plan
-from .profile import Profile, resolve
+from .profile import Profile, admit, resolve
 from .summary import BuildSummary, summarize
 
 if TYPE_CHECKING:
@@ -94,9 +93,7 @@ def build_from(
     started = time.monotonic()
     profile = resolve(options)
     decide = policy(profile)
-    for encoding in decide.encodings:
-        if encoding.compressor is not None:
-            require_encoder(encoding.compressor)
+    profile = admit(profile, options.kernel, decide.encodings)
     with contextlib.ExitStack() as stack:
         spool = stack.enter_context(contextlib.closing(Spool()))
         shelf = Shelf(spool)

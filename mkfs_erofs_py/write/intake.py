@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from ..encode.encoded import Encoded
 from ..encode.service import Service
 from ..encode.shelf import Shelf, Shelved
+from ..errors import SourceError
 from ..tree import Facts, Kept, Node, Reopen, Stream, TreeBuilder
 from .area import Area, Placed
 from .inodes import Inodes
@@ -56,6 +57,9 @@ def place_contents(
     ``done`` hears the bytes of each content that has its place. Raises `SourceError`, `OutputError`.
     """
     waiting = [node for node in inodes.nodes if node.content is not None and node.size]
+    for node in waiting:
+        if isinstance(node.content, Stream):
+            raise SourceError(node.content.label, "comes once, but its source did not have it taken as it came")
     if intake.announced:
         wanted = [node.content for node in waiting if not isinstance(node.content, Kept)]
         if len(wanted) != len(intake.announced) or any(
@@ -66,7 +70,7 @@ def place_contents(
         # What was taken as it came is on the shelf then, and the rest goes to the tree's own places.
         service.drain()
         for node in waiting:
-            if node.content is not None and not isinstance(node.content, (Stream, Kept)):
+            if not isinstance(node.content, (Stream, Kept, type(None))):
                 service.offer(inodes.tree.path(node), _facts(node), node.content)
     placing = _Placing(inodes, area, waiting, done)
     service.receiver = placing

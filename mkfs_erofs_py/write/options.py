@@ -10,9 +10,15 @@ import uuid
 from dataclasses import dataclass
 from typing import TypedDict
 
+from ..errors import UsageError
 from ..ondisk.constants import FINGERPRINT_NAME
 
 __all__ = ["BuildOptions", "OptionNames", "with_changes"]
+
+
+#: What tuples of options hold.
+_ITEMS = {"xattr_prefixes": bytes, "exclude_paths": str, "exclude_regexes": str}
+_MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +103,11 @@ class OptionNames(TypedDict, total=False):
 def with_changes(options: BuildOptions | None, changes: OptionNames) -> BuildOptions:
     """Return the options, or the default ones, with changes.
 
-    Raises `TypeError`, in one short line, for a name that is no option, and a value that is of the wrong type.
+    Raises `TypeError`, in one short line, for a name that is no option, and a value that is of the wrong type;
+    `UsageError` for a number of workers that nobody can start.
     """
+    if options is not None and not isinstance(options, BuildOptions):
+        raise TypeError(f"options are BuildOptions, not {type(options).__name__}")
     for name in changes:
         if name not in OptionNames.__annotations__:
             raise TypeError(f"{name!r} is no option of a build; see BuildOptions")
@@ -109,6 +118,11 @@ def with_changes(options: BuildOptions | None, changes: OptionNames) -> BuildOpt
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             names = " or ".join("None" if kind is types.NoneType else kind.__name__ for kind in kinds)
             raise TypeError(f"{name}={value!r:.40}: {names} is wanted, not {type(value).__name__}")
+    for name, kind in _ITEMS.items():
+        if not all(isinstance(item, kind) for item in getattr(found, name)):
+            raise TypeError(f"{name}={getattr(found, name)!r:.40}: a tuple of {kind.__name__} is wanted")
+    if not 0 <= found.workers <= _MOST_WORKERS:
+        raise UsageError(f"workers={found.workers}: 0 for one a processor, or up to {_MOST_WORKERS}")
     return found
 
 

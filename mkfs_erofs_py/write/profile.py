@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from ..compress import COMPRESSORS, CompressorSpec, parse_compressor
+from ..compress import COMPRESSORS, CompressorSpec, parse_compressor, require_encoder
 from ..encode.encoding import Encoding, IndexForm
 from ..errors import UsageError
 from ..fingerprint import ALGORITHMS
@@ -22,7 +23,7 @@ from ..ondisk.xattr import LONG_PREFIX_FLAG, NAMESPACES
 from .options import BuildOptions
 from .times import TimePolicy, times
 
-__all__ = ["Profile", "first_sharing_kernel", "resolve"]
+__all__ = ["Profile", "admit", "first_sharing_kernel", "resolve"]
 
 #: Encoded extents: bytes of content a piece holds where ``-C`` does not say, and the least it may say.
 #: Smaller pieces cost more in lost context than the index saves.
@@ -99,6 +100,35 @@ def resolve(options: BuildOptions) -> Profile:
         ishare=ishare,
         least_kernel=needs.least,
     )
+
+
+def admit(profile: Profile, kernel: str | None, encodings: Sequence[Encoding]) -> Profile:
+    """Check the encodings that contents may get -> the profile with the oldest kernel that reads all of them.
+
+    ``kernel`` is the release that must mount the image, as in the options. Raises `UsageError` naming what is wrong
+    with an encoding, or what the kernel lacks.
+    """
+    needs = Requirements(Kernel.parse(kernel) if kernel is not None else None)
+    if not encodings:
+        raise UsageError("a policy gives one encoding at least")
+    for encoding in encodings:
+        if (encoding.block_bits, encoding.digest) != (profile.block_bits, profile.encoding.digest):
+            raise UsageError(
+                f"an encoding has blocks of {encoding.block_size} bytes and {encoding.digest} digests, "
+                f"the image {profile.block_size} and {profile.encoding.digest}"
+            )
+        if encoding.compressor is None:
+            continue
+        name = f"-z{encoding.compressor.name}"
+        needs.require(name, COMPRESSORS[encoding.compressor.name].feature)
+        if encoding.block_size < 4096:
+            needs.require(name, Feature.SUBPAGE_COMPRESSED)
+        if encoding.big:
+            needs.require(f"{name} -C{encoding.pcluster}", Feature.BIG_PCLUSTER)
+        if encoding.unaligned and not profile.wide:
+            raise UsageError(f"{name}: encoded extents are part of the 48-bit layout, which this image does not have")
+        require_encoder(encoding.compressor)
+    return replace(profile, least_kernel=max(profile.least_kernel, needs.least))
 
 
 def _is_plain(options: BuildOptions) -> bool:
@@ -197,7 +227,9 @@ def _prefixes(options: BuildOptions, needs: Requirements) -> tuple[tuple[LongPre
         elif base:
             entry = base, infix
         else:
-            needs.require(f"--xattr-inode-digest={options.fingerprint_name.decode()}", Feature.XATTR_PREFIXES)
+            needs.require(
+                f"--xattr-inode-digest={options.fingerprint_name.decode('utf-8', 'replace')}", Feature.XATTR_PREFIXES
+            )
     for name in options.xattr_prefixes:
         needs.require(f"--xattr-prefix={name.decode('utf-8', 'replace')}", Feature.XATTR_PREFIXES)
         prefixes.append(LongPrefix(*_namespace(name, "--xattr-prefix", hidden=False)))

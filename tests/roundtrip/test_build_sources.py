@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mkfs_erofs_py.encode.encoding import Encoding
-from mkfs_erofs_py.encode.policy import Policy
-from mkfs_erofs_py.errors import SourceError
+from mkfs_erofs_py.encode.encoded import Encoded, Key
+from mkfs_erofs_py.encode.encoding import Encoding, IndexForm
+from mkfs_erofs_py.encode.policy import Policy, Uniform
+from mkfs_erofs_py.errors import SourceError, UsageError
+from mkfs_erofs_py.files.output import create
+from mkfs_erofs_py.files.spool import Spool
+from mkfs_erofs_py.fingerprint import digest
 from mkfs_erofs_py.ondisk.constants import Algorithm, Layout
 from mkfs_erofs_py.read import Image
-from mkfs_erofs_py.tree import Facts, Stream
+from mkfs_erofs_py.tree import Bytes, Facts, Node, Stream, TreeBuilder
 from mkfs_erofs_py.write import BuildOptions
+from mkfs_erofs_py.write.area import Area, Placed
 from mkfs_erofs_py.write.build import build_from
+from mkfs_erofs_py.write.emit import emit
+from mkfs_erofs_py.write.features import front_size
+from mkfs_erofs_py.write.inodes import Inodes
 from mkfs_erofs_py.write.intake import Intake
-from mkfs_erofs_py.write.profile import Profile
+from mkfs_erofs_py.write.plan import inline_room, make_plan
+from mkfs_erofs_py.write.profile import Profile, resolve
 from tests.conftest import KernelMount
 from tests.support.feeding import BySuffix, Pipe, piped, variant
 from tests.support.images import build, make, mixed, noise, text
@@ -177,3 +188,116 @@ def test_several_encodings_in_one_image(
         assert {record.algorithm for record in opened.algorithms} == set(Algorithm)
     shown = kernel_mount(image, since=since)
     assert differences(snapshot(tree), snapshot(shown)) == []
+
+
+def one_file(intake: Intake) -> None:
+    intake.tree.put(intake.tree.root, b"x", Facts(0o100644, 0, 0, 0, 0, (), 50_000, Bytes(b"x", text(50_000))))
+
+
+def test_a_stream_that_was_not_taken_is_named(tmp_path: Path) -> None:
+    def source(intake: Intake) -> None:
+        facts = Facts(0o100644, 0, 0, 0, 0, (), 5, Stream(b"layer.tar:x", Pipe(b"hello")))
+        intake.tree.put(intake.tree.root, b"x", facts)
+
+    with pytest.raises(SourceError, match=r"^layer\.tar:x: comes once, but"):
+        build_from(os.fsencode(tmp_path / "image"), b"fed", source, BuildOptions(workers=1))
+    Pipe.open_pipes = 0
+    assert os.listdir(tmp_path) == []
+
+
+def policy_of(*encodings: Encoding) -> Callable[[Profile], Policy]:
+    return lambda _: BySuffix(dict(zip((b"x", b"y"), encodings, strict=False)), {})
+
+
+def encoding_of(profile: Profile, **changes: Any) -> Encoding:
+    return replace(variant(profile.encoding, "zstd", 65536), **changes)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], Callable[[Profile], Policy], str]] = {
+    "none at all": ({}, policy_of(), "one encoding at least"),
+    "other blocks": ({}, lambda p: Uniform(encoding_of(p, block_bits=13)), "blocks of 8192 bytes"),
+    "another digest": ({}, lambda p: Uniform(encoding_of(p, digest="sha256")), "sha256 digests"),
+    "pieces without the 48-bit layout": (
+        {},
+        lambda p: Uniform(encoding_of(p, index=IndexForm.EXTENTS)),
+        "encoded extents are part of the 48-bit layout",
+    ),
+    "an algorithm that the kernel lacks": (
+        {"kernel": "6.1"},
+        lambda p: Uniform(encoding_of(p)),
+        "-zzstd needs Linux 6.10",
+    ),
+    "clusters that the kernel lacks": (
+        {"kernel": "5.4"},
+        lambda p: Uniform(variant(p.encoding, "lz4", 65536)),
+        "-zlz4 -C65536 needs Linux 5.13",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_encoding_that_does_not_fit_the_image_is_refused(name: str, tmp_path: Path) -> None:
+    options, policy, message = REFUSED[name]
+    with pytest.raises(UsageError, match=message):
+        build_from(os.fsencode(tmp_path / "image"), b"fed", one_file, BuildOptions(workers=1, **options), policy=policy)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_summary_tells_the_kernel_that_reads_every_encoding(tmp_path: Path) -> None:
+    summary = build_from(
+        os.fsencode(tmp_path / "image"),
+        b"fed",
+        one_file,
+        BuildOptions(workers=1),
+        policy=lambda p: Uniform(encoding_of(p)),
+    )
+    assert summary.kernel == "6.10"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"compressor": None},
+        {"index": IndexForm.NONE},
+        {"index": IndexForm.EXTENTS, "pcluster": 36864},
+        {"pcluster": 5000},
+        {"cuts": (4097,)},
+        {"cuts": (8192, 4096)},
+    ],
+    ids=str,
+)
+def test_an_encoding_that_nobody_can_carry_out_is_no_encoding(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        encoding_of(resolve(BuildOptions()), **changes)
+
+
+def test_an_inode_without_a_name_is_an_inode_as_all_others(tmp_path: Path, kernel_mount: KernelMount) -> None:
+    """A packed inode: a stream that no directory names, but the superblock does."""
+    options = BuildOptions()
+    profile = resolve(options)
+    tree = TreeBuilder()
+    tree.put(tree.root, b"empty", Facts(0o100644, 0, 0, 0, 0))
+    finished = tree.finish()
+    data = text(9000)
+    number = len(finished.nodes)
+    packed = Node(number, b"", 0, 1, (), 0o100600, 0, 0, 0, 0, (), len(data), None, b"", (0, 0))
+    inodes = Inodes(finished, options, profile, nameless=[packed])
+    image = tmp_path / "image"
+    with create(os.fsencode(image)) as output, contextlib.closing(Spool()) as spool:
+        plain = variant(profile.encoding, None)
+        front = front_size(profile, [plain])
+        output.append(bytes(front))
+        area = Area(output, spool)
+        encoded = Encoded(Key(digest("blake3", data), len(data), plain), None, data)
+        placed: list[Placed | None] = [None] * number
+        placed.append(area.add(encoded, inline_room(inodes, number)))
+        plan = make_plan(inodes, placed, front, output.position, packed=number)
+        emit(plan, spool, output)
+    with Image.open(image) as opened:
+        inode = opened.packed
+        assert inode is not None
+        assert inode.nid == plan.nid(number)
+        assert opened.read(inode) == data
+        assert opened.fingerprint(inode) is None, "it belongs to nobody who could share it"
+        assert [path for path, _ in opened.walk()] == [b"/", b"/empty"]
+    assert os.listdir(kernel_mount(image, since=(6, 1))) == ["empty"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given as given_by
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from fixtures.contents import stream, words
@@ -373,6 +374,7 @@ ADDRESSES = sorted(
 )
 
 
+@settings(deadline=None)
 @given_by(at=st.sampled_from(ADDRESSES), number=st.integers(0, 2**128), relative=st.sampled_from("+^="))
 def test_there_and_back_again(at: tuple[str, str], number: int, relative: str) -> None:
     name, address = at

@@ -164,6 +164,65 @@ def test_an_entry_below_a_file_is_refused() -> None:
         builder.folder(b"a/b")
 
 
+NAMES = [b"", b".", b"..", b"a/b", b"a\0b", b"n" * 256]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_name_is_refused(name: bytes) -> None:
+    builder = TreeBuilder()
+    first = builder.put(builder.root, b"first", file())
+    with pytest.raises(SourceError, match="is no name"):
+        builder.put(builder.root, name, file())
+    with pytest.raises(SourceError, match="is no name"):
+        builder.link(builder.root, name, first)
+
+
+@pytest.mark.parametrize("path", [b"/a", b"a//b", b"a/../b", b"a/"])
+def test_a_path_of_a_folder_is_made_of_names(path: bytes) -> None:
+    with pytest.raises(SourceError, match="is no name"):
+        TreeBuilder().folder(path)
+
+
+LINK = Facts(stat.S_IFLNK | 0o777, 0, 0, 0, 0)
+FACTS: dict[str, tuple[Facts, str]] = {
+    "no type": (file()._replace(mode=0o644), "of no type"),
+    "a second of nanoseconds": (file()._replace(nsec=10**9), "nanoseconds"),
+    "negative nanoseconds": (file()._replace(nsec=-1), "nanoseconds"),
+    "a symlink to nothing": (LINK, "symlink of 0 bytes"),
+    "a symlink too long": (LINK._replace(target=b"t" * 4096), "symlink of 4096 bytes"),
+    "a symlink with NUL": (LINK._replace(target=b"a\0b"), "symlink"),
+    "a size without content": (file()._replace(size=5), "5 bytes, but no content"),
+    "a negative size": (file()._replace(size=-1), "-1 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_what_is_no_file_is_refused(name: str) -> None:
+    builder = TreeBuilder()
+    facts, message = FACTS[name]
+    with pytest.raises(SourceError, match=message):
+        builder.put(builder.root, b"it", facts)
+
+
+def test_a_root_that_is_no_folder_is_refused() -> None:
+    with pytest.raises(SourceError, match="must be one"):
+        TreeBuilder().describe_root(file())
+
+
+def test_a_folder_has_one_name() -> None:
+    builder = TreeBuilder()
+    folder = builder.put(builder.root, b"d", FOLDER)
+    with pytest.raises(SourceError, match="link to a folder"):
+        builder.link(builder.root, b"e", folder)
+
+
+def test_only_folders_have_entries() -> None:
+    builder = TreeBuilder()
+    first = builder.put(builder.root, b"f", file())
+    with pytest.raises(SourceError, match="no folder"):
+        builder.put(first, b"g", file())
+
+
 def test_any_depth_will_do() -> None:
     builder = TreeBuilder()
     folder = builder.root
