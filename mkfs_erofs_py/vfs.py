@@ -1,7 +1,7 @@
 """What images look like as a file system, over one shared cache; every front end adapts this.
 
-A :class:`Vfs` holds the cache, a :class:`MountedImage` one image in it. Names and paths are bytes,
-inode numbers are the image's own (nids).
+A :class:`Vfs` holds the cache, a :class:`MountedImage` one image in it. Names and paths are bytes. Inodes are asked for
+by the numbers that their image gives them (nids).
 """
 
 from __future__ import annotations
@@ -129,7 +129,10 @@ class MountedImage:
         return self.image.inode(nid)
 
     def attributes(self, inode: Inode) -> os.stat_result:
-        """Return what ``stat`` shows; ``st_ino`` is the nid, see :meth:`number_of`."""
+        """Return what ``stat`` shows, but for the inode number.
+
+        ``st_ino`` is the nid, which other images may have as well; what a front end shows instead is :meth:`number_of`.
+        """
         return self.image.stat(inode)
 
     def readlink(self, inode: Inode) -> bytes:

@@ -129,7 +129,7 @@ def run(argv: list[str] | None = None) -> NoReturn:
         with _Signals() as signals:
             status = _run(sys.argv[1:] if argv is None else argv)
             signals.deaf = True
-    except _Signalled as signalled:  # before the work was begun, or while its end was told
+    except _Signalled as signalled:  # before `_run` began to listen, or after it had returned
         status = 128 + signalled.args[0]
     sys.exit(status)
 

@@ -23,9 +23,11 @@ __all__ = ["Receiver", "Service"]
 #: A job of whole files ends at this many bytes, or files: small enough to keep all workers busy to the
 #: end, large enough that handing it over does not show.
 _BATCH_BYTES, _BATCH_FILES = 1 << 20, 1024
-#: Slots of a worker, at least: one being packed, one packed and waiting for its turn, one being filled.
-#: Few workers get more, as many as all of these together: they let packing start while the tree is read.
-_SLOTS, _ALL_SLOTS = 3, 16
+#: The fewest slots that a worker has: one being packed, one packed and waiting for its turn, one being filled.
+_SLOTS = 3
+#: Slots that all workers together have at least, so few workers have more each: contents can then be packed while the
+#: tree is still read and no answer is taken.
+_ALL_SLOTS = 16
 
 
 class Receiver(Protocol):
@@ -75,7 +77,7 @@ class _Large:
 
 
 class _Hole(NamedTuple):
-    """A segment that is known to be zeros; all that are alike are packed once."""
+    """A segment that is known to be zeros. Equal ones are packed once."""
 
     size: int
     final: bool
@@ -83,10 +85,10 @@ class _Hole(NamedTuple):
 
 
 class _Pending(NamedTuple):
-    """A job under way, or a place among them for a hole that another job packs.
+    """A job under way, or the turn of a hole that an earlier job packs.
 
-    ``files`` are whole contents; otherwise it is a segment of ``large``, and ``hole`` says if it is one. ``given`` is
-    whether a worker has it.
+    ``files`` are whole contents; otherwise it is a segment of ``large``, and ``hole`` is set if that is known to be
+    zeros. ``given`` is whether a worker has it.
     """
 
     files: Files | None = None
@@ -107,7 +109,7 @@ class _Present(Bytes):
         return _Present, ()
 
     def read_into(self, view: memoryview) -> int:
-        """Leave everything as it is; the byte more that was asked for is not there."""
+        """Leave the slot as it is. One byte more than the content is asked for, which shows growth: it has none."""
         return len(view) - 1
 
 
@@ -133,7 +135,7 @@ class Service:
         self._team: Team[Files | Segment, Answer] = Team(functools.partial(Worker, slots), workers, slots)
         self._batch: list[_File] = []
         self._batch_bytes = 0
-        #: Batches not yet given to a worker; a content larger than a segment is alone in its.
+        #: Batches not yet given to a worker; a content larger than a segment is a batch of its own.
         self._waiting: deque[tuple[_File, ...]] = deque()
         #: Contents read from streams, which stand in this slot's input.
         self._held: Slot | None = None
@@ -162,7 +164,10 @@ class Service:
                 self._give(slot, self._waiting.popleft())
 
     def stream(self, path: bytes, facts: Facts, content: Stream) -> None:
-        """Read the content of a regular file that is not empty, and add it. Raises `SourceError`."""
+        """Read the content of a regular file that is not empty, and add it.
+
+        Raises `SourceError`, and what the receiver raises.
+        """
         encoding = self._encoding(path, facts)
         reader, label = content.reader, content.label
         if facts.size > encoding.segment:
@@ -182,7 +187,10 @@ class Service:
             self._end_held()
 
     def drain(self) -> None:
-        """Hand over all that was added so far. Raises `SourceError` for what cannot be read."""
+        """Hand over all that was added so far to the receiver.
+
+        Raises `SourceError` for what cannot be read, and what the receiver raises.
+        """
         self._start_all()
         while self._pending:
             self._finish_oldest()
@@ -216,7 +224,7 @@ class Service:
             self._batch_bytes = 0
 
     def _start_all(self) -> None:
-        """Give everything to workers that was not yet."""
+        """Give workers everything that they were not given yet."""
         self._end_held()
         self._end_batch()
         while self._waiting:

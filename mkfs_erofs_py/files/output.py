@@ -16,7 +16,7 @@ _IOV_MAX = 1024
 
 
 class Output:
-    """A file written from front to back, with a look back at its beginning at the end.
+    """A file that is written from front to back; at the end, single places in it may be written again.
 
     ``position`` is where `append` puts the next part, in bytes.
     """
@@ -52,7 +52,7 @@ class Output:
 
     def write_at(self, data: bytes, offset: int) -> None:
         """Write ``data`` at ``offset``, leaving ``position`` alone. Raises `OutputError`."""
-        self.flush()  # what waits may lie there
+        self.flush()  # or what was appended would be written over this later
         with _translated(self._path):
             self._write(data, offset)
 

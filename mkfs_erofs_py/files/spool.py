@@ -1,4 +1,7 @@
-"""Inline tails wait here until their inodes are written: in memory while few, on disk when many."""
+"""Bytes that wait until their place in the image is known, in memory while they are few, on disk when they are many.
+
+Inline tails wait here for their inodes, and contents that came before it was their turn.
+"""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ class Image:
         """Return the inode with the number ``nid``. Raises ``ImageError``."""
         try:
             return load_inode(self._volume, nid)
-        except ImageError as error:  # as `naming` does, but for a call more for every inode
+        except ImageError as error:  # as `naming` would, which costs one more call for every inode
             name_error(error, self)
             raise
 

@@ -33,7 +33,7 @@ def naming(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Resul
 
 
 def naming_all(method: Callable[_Arguments, Iterator[_Result]]) -> Callable[_Arguments, Iterator[_Result]]:
-    """Do so for a method that returns an iterator, whose errors come when it is called or while it is gone through."""
+    """Name errors as `naming` does, for a method that returns an iterator: those of the call and of each step."""
     begin = naming(method)
 
     @functools.wraps(method)

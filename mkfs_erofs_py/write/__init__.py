@@ -1,10 +1,15 @@
 """Writing images: from what a caller asks for to bytes on the disk.
 
-`options` resolve to a `profile`. A source feeds the `intake`, and the tree that comes of it is described by `inodes`
-and `attributes`. Contents, encoded elsewhere, get their places in the `area`; everything else gets its own in the
-`plan`, which holds every decision, with the help of `placing`, `directories` and `features`. `dump` prints it, `emit`
-and `index` write it down; an `override` changes single fields, each found by its `address`. `build` has these steps in
-their order, and `summary` says what was done.
+`options` resolve to a `profile`; what several of them say together about times and owners, `times` and `owners`
+decide. A source feeds the `intake`, and the tree that comes of it is described by `inodes` and `attributes`. Contents,
+encoded elsewhere, get their places in the `area`; everything else gets its own in the `plan`, which holds every
+decision, with the help of `placing`, `directories` and `features`. `where` tells at which bytes of the image an inode's
+data stands. `dump` prints the plan, `emit` and `index` write it down.
+
+An `override` gives a single field another value: `address` takes apart what the field is called, `locate` finds its
+place in the plan, and a `patch` changes the written image.
+
+`build` has these steps in their order, and `summary` says what was done.
 """
 
 import importlib

@@ -26,9 +26,11 @@ from .area import Placed
 
 __all__ = ["IndexPlaces", "index_bytes", "index_places", "index_size"]
 
-#: Records of encoded extents: without addresses up to so many, since a reader adds up lengths from the
-#: first on; with low addresses while the data ends below 4 GiB; with whole ones behind.
+#: The most records of encoded extents that are written without addresses. A reader then has to add up the lengths of
+#: all in front of the one it wants.
 _ADDRESSLESS = 32
+#: Records have addresses of 32 bits where the file's data ends at or before this offset in the image, and whole ones
+#: otherwise. Whole ones go with starts of 32 bits while the file is no larger than this.
 _LOW = 1 << 32
 
 

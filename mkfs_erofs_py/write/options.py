@@ -25,14 +25,46 @@ _MOST_WORKERS = 1024
 class BuildOptions:
     """Everything that shapes an image. Times are seconds since 1970, sizes bytes.
 
-    ``compressor`` is in ``mkfs.erofs``'s ``-z`` syntax, ``none`` or ``None`` to store plain. ``pcluster`` is the
-    most a block-aligned physical cluster takes, or the content in a piece of encoded extents.
-    ``encoded_extents`` and ``legacy_index`` choose the index; ``None`` and False leave it to
-    ``kernel``, the release that must mount the image (``None``: 6.6, or what other options need).
-    ``timestamp``, ``all_time``, ``ignore_mtime`` and ``source_date_epoch`` set or clamp modification times, see
-    `mkfs_erofs_py.write.times.times`; the environment is not read. ``xattr_tolerance`` is how
-    many inodes may repeat an attribute before it is stored once for all; negative leaves all out.
-    ``fingerprint`` is ``blake3``, ``sha256`` or ``none``. ``workers`` is 0 for one a processor.
+    How contents are stored:
+
+    * ``compressor``: as ``mkfs.erofs`` takes it behind ``-z``; ``none`` or ``None`` stores contents as they are
+    * ``pcluster``: the most bytes a block-aligned physical cluster takes, or the content in a piece of encoded extents
+    * ``block_size``: a power of two
+    * ``encoded_extents``: whether pieces are packed to the byte (True) or to blocks (False)
+    * ``legacy_index``: whether indexes have the full form, which the oldest kernels read
+    * ``inline_data``: whether the end of a regular file may stand behind its inode
+    * ``kernel``: the release that must mount the image, such as ``6.12``; ``None``: 6.6, or what other options need. It
+      decides where ``encoded_extents`` is ``None`` and ``legacy_index`` False.
+
+    Attributes and fingerprints:
+
+    * ``fingerprint``: ``blake3``, ``sha256`` or ``none``
+    * ``fingerprint_name``: the name of the attribute that has the fingerprint
+    * ``xattr_prefixes``: beginnings of attributes' names that are stored once for the image
+    * ``xattr_filter``: whether inodes have a filter by which a kernel sees at once that a name is not among theirs
+    * ``xattr_tolerance``: how many inodes may repeat an attribute before it is stored once for all; negative leaves all
+      attributes of the source out
+
+    Inodes and the superblock:
+
+    * ``inode_form``: ``auto`` (compact where that holds all there is to say), ``compact`` (refused where owners, sizes
+      or link counts do not fit; times may be lost) or ``extended``
+    * ``dot_omitted``: whether directories do without their entry ``.``
+    * ``checksum``: whether the superblock has one
+    * ``uuid``: ``None`` for one that follows from the content
+    * ``label``: the volume's name, at most 15 bytes
+
+    What is taken from the source:
+
+    * ``timestamp``, ``all_time``, ``ignore_mtime``, ``source_date_epoch``: set or clamp modification times, see
+      `mkfs_erofs_py.write.times.times`; the environment is not read
+    * ``force_uid``, ``force_gid``: the owner and group of all files; ``None`` leaves each its own
+    * ``uid_offset``, ``gid_offset``: added to every owner and group
+    * ``hard_dereference``: whether each name of a hard link becomes a file of its own
+    * ``exclude_paths``: exact paths to leave out, relative to the source
+    * ``exclude_regexes``: POSIX extended expressions; a path in which one matches anywhere is left out
+
+    ``workers`` is the number of processes, 0 for one a processor. It changes nothing in the image.
     """
 
     compressor: str | None = "lz4hc"

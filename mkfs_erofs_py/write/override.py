@@ -33,14 +33,14 @@ class Override:
     complement), bytes that overwrite the field from its first byte on, or one of these texts:
 
     * ``5``, ``0x5``: a number;
-    * ``+1``, ``-1``: so much more or less than the plan says, without what exceeds the field;
-    * ``^1``: what the plan says with these bits turned over;
+    * ``+1``, ``-1``: so much more or less than the plan says; what no longer fits the field is lost;
+    * ``^1``: what the plan says, with these bits flipped;
     * ``nid:/path``: the number of that inode;
     * ``eof``: the image's end, in the unit in which the field counts: blocks, inode numbers, 4-byte words, else bytes;
     * ``max``: all bits set.
 
-    ``checksum`` is whether the superblock's checksum is computed afterwards (``mend``) or before (``keep``), which
-    makes a difference for what stands in the image's first block. The checksum itself is overridden at the very end.
+    ``checksum`` says what becomes of the superblock's checksum where it covers the field: it is made to fit the new
+    value (``mend``), or stays that of the old one (``keep``). The checksum itself is overridden at the very end.
     """
 
     address: str

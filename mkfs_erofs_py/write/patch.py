@@ -1,4 +1,4 @@
-"""Bits of a written image that are to be others: what an override comes down to."""
+"""Changes of single bits in a written image: what overrides come down to."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ class Operator(enum.Enum):
 class Patch(NamedTuple):
     """A change of the bits ``mask`` of the ``width`` bytes at ``offset``, a little-endian number, by ``value``.
 
-    What leaves the mask when something is added is lost. ``mend`` is whether the superblock's checksum covers it: that
-    is computed between the patches with and those without.
+    Where something is added, what no longer fits the mask is lost. ``mend`` is whether the superblock's checksum is
+    made to fit the change: patches with it are applied first, then the checksum is computed, then the others are
+    applied.
     """
 
     offset: int
@@ -52,7 +53,7 @@ class Patch(NamedTuple):
 
 
 def apply_patches(patches: Sequence[Patch], output: Output, superblock: Superblock, has_checksum: bool) -> None:
-    """Operator an image that is written but for this. Raises `OutputError`."""
+    """Change an image that is complete otherwise. Raises `OutputError`."""
     mended = [patch for patch in patches if patch.mend]
     for patch in mended:
         _apply(patch, output)
@@ -68,7 +69,7 @@ def _apply(patch: Patch, output: Output) -> None:
 
 
 def _mend_checksum(output: Output, block_size: int) -> None:
-    """Compute the checksum anew, over the block that the image says it has if there are such blocks."""
+    """Compute the checksum anew, over a block of the size that the image itself tells by now, if that is possible."""
     (bits,) = output.read_at(1, _BLOCK_BITS)
     if BLOCK_BITS_RANGE[0] <= bits <= BLOCK_BITS_RANGE[1]:
         block_size = 1 << bits

@@ -13,7 +13,7 @@ __all__ = ["INODE_SLOT", "Positions", "place_inodes"]
 
 #: Inodes lie on multiples of this many bytes; their numbers count it.
 INODE_SLOT = 32
-#: Inodes whose tail did not fit their turn's block and wait for the next, at most.
+#: The most inodes that wait for the next block because their tail did not fit the one that had room for them.
 _WAITING = 32
 
 
@@ -53,9 +53,9 @@ class Positions:
         self.next = (end + INODE_SLOT - 1) & -INODE_SLOT
 
     def take_further(self, number: int, lead: int, length: int) -> None:
-        """Place an inode at the first position where what must not cross a block's end does not.
+        """Place an inode at the first position where a part of it does not cross a block's end.
 
-        That begins ``lead`` bytes behind it and has ``length``, which is a block at most.
+        The part begins ``lead`` bytes behind the inode's beginning and takes ``length`` bytes, a block at most.
         """
         block = self._block
         begin = self.next + lead
@@ -70,13 +70,13 @@ def place_inodes(
 ) -> Positions:
     """Place all inodes in order, as far as blocks allow, from the offset ``start`` behind ``meta_start`` on.
 
-    An inline tail must not cross a block's end (and a symlink stays in its inode's block: before 6.12
-    Linux wants it there). An inode that would, waits for the next block while others, which may
-    cross, fill what is left. At most a fixed number waits, and each is looked at once a block, so the time is in
-    proportion to the inodes. The root comes first whatever it takes.
+    An inline tail must not cross a block's end; an inline symlink's target has to be in the block in which its inode
+    begins, which Linux before 6.12 demands. An inode whose tail would cross waits for the next block, while others fill
+    what is left. At most `_WAITING` wait, and each is looked at once a block, so the time is in proportion to the
+    number of inodes. The root is always the first.
     """
     block = inodes.profile.block_size
-    # What must not cross a block's end begins so far behind an inode's beginning, and is so long.
+    # Of each inode, the part that must not cross a block's end: how far behind its beginning, and how long.
     whole = array("I", [length if tail else 0 for length, tail in zip(inodes.heads, tails, strict=True)])
     leads = array("I", [0 if node.is_symlink else length for node, length in zip(inodes.nodes, whole, strict=True)])
     lengths = array("I", [total - lead + tail for total, lead, tail in zip(whole, leads, tails, strict=True)])

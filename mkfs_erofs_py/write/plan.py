@@ -29,7 +29,9 @@ from .placing import INODE_SLOT, place_inodes
 
 __all__ = ["Plan", "inline_room", "make_plan"]
 
-#: Shared attributes that take more end before the inodes' numbers begin: the root's has 16 bits only.
+#: Shared attributes of no more bytes than this stand at the beginning of the inode table, in front of the inodes. With
+#: more of them the table begins behind them: inodes are numbered by their place in it, and the superblock has only 16
+#: bits for the number of the root.
 _SHARED_IN_META = 0xFFFF * INODE_SLOT // 2
 #: The smallest page of any machine; larger blocks never begin inside one.
 _PAGE = 4096
@@ -38,10 +40,10 @@ _NO_DIGEST = bytes(DIGEST_SIZE)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Offsets and sizes are bytes, ``blocks`` blocks of the image; inodes are told by their number, see `Inodes`.
+    """Offsets and sizes are in bytes, only ``blocks`` count blocks; inodes are known by their number, see `Inodes`.
 
     ``placed`` has the content of each inode that has one. ``blocks`` gives the first block of directories and symlinks
-    that have blocks, ``sizes`` the bytes of directories; ``tails`` how many bytes of each inode's data follow it
+    that have any, ``sizes`` the bytes of directories; ``tails`` how many bytes of each inode's data follow it
     inline. ``front`` is where contents begin and ``data_end`` where directory blocks do. Of the shared attributes,
     ``xattr_start`` is the place and ``shared_size`` the size. ``order`` is the inodes by ascending ``positions``,
     which count from ``meta_start``; ``end`` is that of the image, in whole blocks. ``superblock`` lacks what follows
@@ -128,10 +130,11 @@ class Plan:
 
 
 def inline_room(inodes: Inodes, number: int) -> int:
-    """Return how many bytes of tail fit one block together with the inode and its attributes.
+    """Return how many bytes of tail fit one block together with the inode and its attributes, 0 where no tail may.
 
-    None where that would not read back: with blocks smaller than its pages, Linux 7 leaves an inline tail
-    out of a shared page that begins with whole blocks (7.3.4 does, with images of mkfs.erofs as well).
+    Regular files have none where the options say so, nor where it would not read back: with blocks smaller than pages,
+    a file's last page may begin with whole blocks and end with the tail. Where such a page is shared, Linux 7 leaves
+    the tail out of it (7.3.4 does, with images of mkfs.erofs as well).
     """
     node, block = inodes.nodes[number], inodes.profile.block_size
     if node.is_regular:
