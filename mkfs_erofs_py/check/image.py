@@ -1,4 +1,4 @@
-"""Checking one image on all cores: the parent walks the directories, its children read the files."""
+"""Checking one image on all cores: the main process walks the directories, workers read the files."""
 
 from __future__ import annotations
 

@@ -81,10 +81,10 @@ def decompress(
 ) -> bytes:
     """Decode one stream to exactly ``size`` bytes, which must be bounded by the caller: they are allocated.
 
-    As a ``Decoder`` does; it also refuses what no extent may hold.
+    As a ``Decoder`` does; it also refuses what is larger than a span may be.
     """
     if len(data) > MAX_ENCODED or size > MAX_DECODED:
-        raise CorruptError(f"{len(data)} compressed bytes for {size} exceed what an extent may hold")
+        raise CorruptError(f"{len(data)} compressed bytes for {size} exceed what a span may hold")
     return decode_bytes(decoder(algorithm, window), bytes(data), size, partial)
 
 

@@ -11,7 +11,7 @@ from .encoded import PLAIN, Spans
 
 __all__ = ["LclusterPacker"]
 
-#: Most plain blocks written in a row without another try, where the tries before all failed.
+#: After tries that failed, the most blocks that are stored plain before the next try.
 _MAX_SKIP = 16
 
 
@@ -31,7 +31,7 @@ class _Columns:
         self.kinds.append(kind)
 
     def drop(self, end: int, out: int) -> tuple[int, int]:
-        """Take the last span, which ends at these places, off -> where it starts, in the segment and in the output."""
+        """Take off the last span, which ends at ``end`` in the segment and ``out`` in the output -> where it began."""
         del self.kinds[-1:]
         return end - self.lengths.pop(), out - self.stored.pop()
 
@@ -44,8 +44,8 @@ class LclusterPacker:
 
     A stream stands at the end of its pcluster, behind zeros; plain data takes a block each.
 
-    Every extent but a content's last decodes to at least what it takes (Linux 7.1 on calls others
-    corrupt), hence to at least one lcluster, so that no two start in the same one.
+    Every span but a content's last decodes to at least as many bytes as it takes, since Linux from 7.1 on calls others
+    corrupt. So each covers at least one lcluster, and no two begin in the same one.
     """
 
     def __init__(self, encoder: Encoder, block_bits: int, pcluster: int) -> None:
@@ -97,10 +97,10 @@ class LclusterPacker:
         made_of.add(length, 1 << self._bits, PLAIN)
 
     def _mend_end(self, made_of: _Columns, src: int, size: int, dst: int, out: int) -> int:
-        """Make the last extent of a segment that is not final decode to what it takes -> bytes written.
+        """Have the last span of a segment that is not final decode to what it takes -> bytes written.
 
-        Where it is too short, give up extents from the end until one can be shortened such that
-        whole plain blocks fill the rest; at worst the whole segment, which is a multiple of blocks.
+        Where it is too short, give up spans from the end until one can be shortened such that whole plain blocks fill
+        the rest. At worst the whole segment becomes plain blocks, of whose size it is a multiple.
         """
         bits = self._bits
         block = 1 << bits

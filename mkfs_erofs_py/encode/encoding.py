@@ -11,8 +11,9 @@ from ..ondisk.constants import Layout
 
 __all__ = ["Encoding", "IndexForm"]
 
-#: Large contents are packed in segments, each by any worker. A segment is large enough that what is
-#: lost at its end (half a block, and the compressor's context) does not show.
+#: Large contents are packed in segments, each by any worker. A segment has at least this many bytes, and at least the
+#: bytes of this many pclusters, so that what is lost at its end (half a block, and the compressor's context) does not
+#: show.
 _SEGMENT, _SEGMENT_PCLUSTERS = 4 << 20, 8
 
 

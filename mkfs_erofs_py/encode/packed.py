@@ -26,7 +26,7 @@ class ExtentPacker:
         self._most = MAX_ENCODED - (1 << block_bits)
         if encoder.record.algorithm is Algorithm.LZ4:
             self._most = min(self._most, (LZ4_MAX_BLOCKS - 1) << block_bits)
-        # A stream this short can only be one long repetition, so it is worth a look whether of zeros.
+        # Zeros make no longer stream than this, so of other pieces nobody needs to look whether they are zeros.
         self._suspicious = 64 + (self._piece >> 7)
 
     def pack(self, src: int, size: int, dst: int, final: bool) -> tuple[Spans, int]:  # noqa: ARG002 - pieces end alike

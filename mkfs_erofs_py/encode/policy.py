@@ -13,13 +13,13 @@ __all__ = ["Policy", "Uniform"]
 class Policy(Protocol):
     """Decides how contents are stored. The same facts give the same encoding, in whatever order files come.
 
-    A policy that knows more than one file, such as what contents have in common, was told that before the first
-    question, and answers by the encoding's cuts.
+    What a policy needs to know of several files, such as what their contents have in common, it is told before it is
+    asked for the first time. Where spans have to begin for that reason, the encoding's cuts say.
     """
 
     @property
     def encodings(self) -> tuple[Encoding, ...]:
-        """One encoding of every kind that may be given, cuts apart: memory and records are sized by them."""
+        """All encodings that may be given, without their cuts: memory and records are sized by them."""
         ...
 
     def __call__(self, path: bytes, facts: Facts) -> Encoding:

@@ -130,9 +130,9 @@ class _Packing:
         self.encoding = encoding
         self.packer = _make_packer(encoding)
         extents = encoding.index is IndexForm.EXTENTS
-        # These are packed even where that saves nothing.
+        # Contents of these sizes are packed even where that saves nothing.
         self._anyway = range(encoding.block_size, _FLAT_BLOCKS << encoding.block_bits if extents else 0)
-        # What takes no more than a block has nothing to gain from whole blocks.
+        # A cluster takes a whole block at least, so contents that fit one have nothing to gain.
         self._hopeless = 0 if extents else encoding.block_size
         # An index takes a record an lcluster, or a piece, and its header.
         self._record = {IndexForm.COMPACT: 2, IndexForm.FULL: 8}.get(encoding.index, 4)

@@ -5,7 +5,7 @@ directories that refuse slashes, NULs, duplicates, and ``.`` and ``..`` anywhere
 made of components that this process created. Every file is created with O_EXCL in its directory's descriptor, which
 is opened without following symbolic links.
 
-The parent walks, makes directories and everything small; children write regular files, a directory's worth at a
+The main process walks, makes directories and everything small; workers write regular files, a directory's worth at a
 time. Times, modes and attributes of directories come last, from the bottom up.
 """
 
@@ -121,7 +121,7 @@ class _Writer:
         """Have a worker that was not forked open the folder again: a descriptor's number means nothing elsewhere."""
         return _reopened, (self._image, b"/proc/%d/fd/%d" % (os.getpid(), self._top), self._folder)
 
-    # -- in the parent -----------------------------------------------------------------------------
+    # -- in the main process -----------------------------------------------------------------------
 
     def batches(self, found: Iterator[tuple[bytes, Inode]]) -> Iterator[_Batch]:
         """Make everything but regular files, which are yielded in batches."""
@@ -200,7 +200,7 @@ class _Writer:
             self._set_metadata(b"/" + path, inode, self.done, self._directory(path))
         self._close()
 
-    # -- in parent and children --------------------------------------------------------------------
+    # -- in the main process and in workers --------------------------------------------------------
 
     def _directory(self, path: bytes) -> int:
         """Return a descriptor of a directory made here; it stays open until another one is wanted."""
@@ -238,7 +238,7 @@ class _Writer:
         except OSError as error:
             raise OutputError.of(self._folder + path, error) from error
 
-    # -- in children -------------------------------------------------------------------------------
+    # -- in workers --------------------------------------------------------------------------------
 
     def write_files(self, batch: _Batch) -> Extracting:
         """Write regular files."""

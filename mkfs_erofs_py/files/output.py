@@ -168,7 +168,8 @@ def _name(fd: int, target: bytes) -> None:
 
 
 def _link(fd: int, name: bytes) -> None:
-    # Only where it is told a folder's descriptor does Python follow the link in /proc, and needs none for whole paths.
+    # Python follows the link in /proc only if it is given a descriptor of a folder for the new name. That name is an
+    # absolute path, so the descriptor is not used, and any will do.
     os.link(_link_to(fd), name, dst_dir_fd=fd, follow_symlinks=True)
 
 

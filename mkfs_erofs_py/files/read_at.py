@@ -243,7 +243,7 @@ class Seekable:
 
 
 def open_read_at(source: PathOrFile) -> ReadAt:
-    """Open a path, file object or bytes for reading at offsets.
+    """Open a path, a file object, or bytes at hand (``memoryview`` or ``bytearray``) to be read at offsets.
 
     Raises ``UnreadableError`` for what is missing, forbidden, a directory, a pipe; ``TypeError`` for what is
     neither a path nor a file.

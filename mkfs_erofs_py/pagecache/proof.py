@@ -1,6 +1,6 @@
 """Strict mode: proving that a file's bytes are those its fingerprint claims.
 
-A fingerprint covers a whole file, but pages come and go one extent at a time. So the first fill
+A fingerprint covers a whole file, but pages come and go one page run at a time. So the first fill
 hashes the whole file and keeps, beside the verdict, a digest of each 128 KiB unit; later fills, and
 all of each other image's file before it may use the pages, are held against those. 32 bytes per
 unit are 0.02 % of the data.

@@ -1,4 +1,4 @@
-"""The content of a file of the running system; small, since every worker loads it."""
+"""The content of a file of the running system. The module is small, since every worker loads it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ __all__ = ["FileContent", "Folder", "identity_of"]
 #: Opening must neither follow a link that took the file's place nor wait for a fifo's other end.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _IDENTITY = struct.Struct("<QQqqq")
-#: The longest path that a folder keeps: below a very deep one, keeping each would take the square of the depth.
+#: The longest path that a folder keeps. Longer ones are put together each time: folders that lie very deep, each with
+#: its whole path, would take memory in proportion to the square of the depth.
 _KEPT_PATH = 512
 
 

@@ -67,7 +67,7 @@ def read_directory(
     """Put the tree below ``root`` into ``builder``. File contents are not read yet.
 
     ``image`` is the path of the image about to be written, which must not lie inside.
-    Hard links are one file (unless ``hard_dereference``), told by device and inode together, since
+    Hard links are one file (unless ``hard_dereference``), recognized by device and inode together, since
     inode numbers repeat across mounts. ``found`` hears of each regular file once, by its path below
     the root, in the order in which a tree of this directory alone has them. ``progress`` is
     called with the entries seen so far.
@@ -128,7 +128,7 @@ def _facts(st: os.stat_result, attributes: tuple[tuple[bytes, bytes], ...]) -> F
 
 
 def _scan(fd: int) -> Any:
-    """Scan an open directory; its entries have names of text where a path's have bytes."""
+    """Scan an open directory. Its names come as text, while those of a directory scanned by its path are bytes."""
     return os.scandir(fd)
 
 
@@ -150,8 +150,9 @@ class _Walk:
         self.xattrs = xattrs
         self.dereference = dereference
         self.found = found
-        #: Files that may have more names, by device and inode; and which drafts these are.
+        #: Drafts of files that may have more names, by device and inode.
         self.links: dict[tuple[int, int], Draft] = {}
+        #: The same drafts, by `id`; and those of them whose content was announced.
         self.linked: set[int] = set()
         self.announced: set[int] = set()
         self.seen = 1

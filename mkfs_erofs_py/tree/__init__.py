@@ -2,7 +2,7 @@
 
 Sources tell a `TreeBuilder` of files by `Facts`, in any order and one source over the other; `TreeBuilder.finish`
 numbers them into a `Tree` of `Node`. What is in a regular file is its `Content`: something to be opened when it is
-wanted (`Reopen`, `Bytes`), that comes once and is taken as it comes (`Stream`), or that somebody took (`Kept`).
+wanted (`Reopen`, `Bytes`), that comes once and is taken as it comes (`Stream`), or that was taken already (`Kept`).
 """
 
 from .builder import Draft, TreeBuilder

@@ -13,7 +13,7 @@ __all__ = ["Draft", "TreeBuilder"]
 #: The longest name of a file, as Linux has it, and the longest target of a symbolic link, in bytes.
 _NAME_MAX, _TARGET_MAX = 255, 4095
 _TYPES = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK}
-#: What is made where a source names a file in a folder that it never tells of.
+#: What a folder is that sources name on the way to a file, but never describe.
 _IMPLIED = Facts(stat.S_IFDIR | 0o755, 0, 0, 0, 0)
 
 

@@ -26,7 +26,7 @@ class OpenContent(Protocol):
 class Reopen(Protocol):
     """A content that any process can open and read in order, at any time and more than once.
 
-    Implementations pickle.
+    Implementations can be pickled.
     """
 
     @property
@@ -61,7 +61,7 @@ class Stream:
 
 
 class Kept:
-    """A content that was taken as it came, and is kept by who took it, in a form that is theirs alone."""
+    """A content that was taken as it came; who took it keeps it, in a form that nobody else reads."""
 
     __slots__ = ("label",)
 

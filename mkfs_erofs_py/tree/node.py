@@ -11,7 +11,7 @@ __all__ = ["Facts", "Node"]
 
 
 class Facts(NamedTuple):
-    """What a source knows of one file, its name apart.
+    """What a source knows of one file, except its name.
 
     ``mode`` is the whole ``st_mode``; ``mtime`` is in seconds since 1970 and ``nsec`` the nanoseconds to add;
     ``xattrs`` are (full name, value) pairs in ascending order. ``content`` and its ``size`` in bytes belong to regular

@@ -49,7 +49,7 @@ def _pages(size: int) -> int:
 class SharedMemory:
     """Memory without a name in any file system: it goes when the last process that has it is gone.
 
-    ``fd`` lets another program map it too, and may be closed (`close_descriptor`) when all that shall have it do.
+    ``fd`` lets another program map it too; it may be closed (`close_descriptor`) once all have mapped it that are to.
     """
 
     def __init__(self, size: int) -> None:
@@ -64,7 +64,7 @@ class SharedMemory:
         self.view = memoryview(self._map)
 
     def close_descriptor(self) -> None:
-        """Keep the mapping alone."""
+        """Close the descriptor; the memory stays mapped here."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

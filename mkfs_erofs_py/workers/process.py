@@ -90,7 +90,8 @@ def signals_held() -> Iterator[None]:
     A process that is just beginning would act on it with what it inherited, and one that has just been started might
     be forgotten.
     """
-    # Asked for first: blocking runs the handlers of what has arrived already, and they may raise.
+    # The mask is asked for in a call of its own: the call that blocks signals runs the handlers of those that have
+    # arrived already. If one raises, the old mask has to be known.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
@@ -116,8 +117,9 @@ def _live(make: Make, ends: Ends, memory: memoryview | None, foreign: Sequence[i
     try:
         _ignore_signals()
         _end_with(ends.life, foreign)
-        # What was inherited stays: to look through it again and again would copy it. Of what comes from here on hardly
-        # anything refers to itself: to look after every 700 objects would take 3 % of the time.
+        # The garbage collector is to leave inherited objects alone: it writes to each that it looks at, and so would
+        # copy their memory. Of objects made here hardly any refer to themselves, and to look for such after every 700
+        # of them would take 3 % of the time.
         gc.freeze()
         gc.set_threshold(100_000)
         _serve(_made(make, memory), ends)
@@ -147,7 +149,7 @@ def _end_with(life: int, foreign: Sequence[int]) -> None:
         os.close(fd)
     ended = select.poll()
     ended.register(life, 0)
-    if ended.poll(0):  # before we listened
+    if ended.poll(0):  # it ended before the kernel was asked to tell
         os._exit(1)
 
 
@@ -210,7 +212,7 @@ class Nursery:
         """End it and all workers, and wait until they are gone."""
         with contextlib.suppress(OSError):
             self._pipe.close()
-        # It may have been stopped, and is wanted to see its workers off.
+        # It may have been stopped, and has to run to end its workers.
         self._process.send_signal(signal.SIGCONT)
         self._process.wait()
 

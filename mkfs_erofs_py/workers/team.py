@@ -1,9 +1,9 @@
 """One team of worker processes, for whoever has more work than one core can do: Python's lock lets a process use one.
 
 A `Team` is told tasks and gives back their answers in the same order. Each of its processes starts with its first task
-(see `process`): little work starts few. Tasks are given into *slots*: each worker has a few, so that it finds its next
-task where it has done one, and no more, so that what is under way stays bounded. Where slots have shared memory, a slot
-is the main process's again when its answer was dealt with; otherwise as soon as its answer has arrived.
+(see `process`), so little work starts few processes. Tasks are given into *slots*: each worker has a few, so that it
+finds its next task where it has done one, and no more, so that what is under way stays bounded. Where slots have shared
+memory, a slot is the main process's again when its answer was dealt with; otherwise as soon as its answer has arrived.
 
 No call waits for a worker to take something in: a worker may itself be waiting for us to take its answer. What its
 pipe has no room for waits here, and goes out whenever the team is asked for anything.
@@ -33,7 +33,7 @@ Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
 #: Slots of a worker without shared memory: the task it does, and what it does next while the main process is kept from
-#: giving it more. Many would wait behind a long task for nothing.
+#: giving it more. Were there many, tasks would wait behind a long one while other workers have nothing to do.
 _AHEAD = 4
 #: Room asked for in each pipe, so that workers go on while the main process does something else for a while.
 _PIPE = 1 << 18

@@ -29,12 +29,12 @@ class Placed(NamedTuple):
     tail: int = -1
 
 
-#: A content's digest and size, and whether it has an inline tail: it is stored in another way without.
+#: What tells stored forms of one encoding apart: a content's digest, its size, and whether its tail is inline.
 _Known = tuple[bytes, int, bool]
 
 
 class Area:
-    """Appends contents to the image; a `Receiver`'s other half.
+    """Appends contents to the image.
 
     The same stored form is kept once: `add` and `close` return what was placed before. ``duplicates`` and
     ``duplicate_bytes`` count what that saved, in contents and their sizes.
@@ -82,7 +82,7 @@ class Area:
         self._output.append(data)
 
     def close(self, encoded: Encoded) -> Placed:
-        """Place the large content whose parts were appended; if it is known, they are taken back."""
+        """Place the large content whose parts were appended; if it is stored already, they are taken back."""
         key, spans, _ = encoded
         start, self._start = self._start, -1
         alike, known = self._find(key, False)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "build_from", "build_image"]
 
-#: Feeds a tree.
+#: Feeds an intake with all that a tree is to hold.
 Source = Callable[[Intake], None]
 
 
@@ -46,8 +46,8 @@ def build_image(
 ) -> BuildSummary:
     """Write the tree below ``source`` to a new EROFS image.
 
-    Options may also be given by name: ``build_image(i, s, compressor="zstd,9", pcluster=65536)``; those not
-    given are as the command has them without the environment. The same tree and options give the same
+    Options may also be given by name: ``build_image(i, s, compressor="zstd,9", pcluster=65536)``. Those that are not
+    given have the defaults of `BuildOptions`; the environment is not read. The same tree and options give the same
     bytes. Nothing is left at ``image``, nor changed, unless all went well.
 
     Raises `UsageError` for impossible options, `SourceError` for what cannot be read or changes

@@ -112,7 +112,7 @@ def _shared(plan: Plan) -> Iterator[str]:
 
 
 def _name(index: int, suffix: bytes, prefixes: Sequence[LongPrefix]) -> str:
-    """Return an attribute's name; of one that no listing shows, what is stored of it."""
+    """Return an attribute's name; where no listing shows the attribute, the part of its name that is stored."""
     name = full_name(index, suffix, prefixes)
     return f"hidden {printable(suffix)}" if name is None else printable(name)
 

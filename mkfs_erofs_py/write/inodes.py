@@ -101,7 +101,7 @@ def _epoch(times: Counter[tuple[int, int]], wide: bool) -> tuple[int, int]:
     """Choose, of all inodes' times, the (seconds, nanoseconds) that let the most inodes be compact.
 
     Classic images: the one time that most have. 48-bit images store seconds in compact inodes too,
-    so what counts is the second that has the most of them within 2^32 seconds behind it.
+    so the epoch is the second that has the most of them within the 2^32 seconds that follow it.
     """
     if not wide:
         # Where several are as common, the latest: an order that does not depend on the walk.

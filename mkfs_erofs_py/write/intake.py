@@ -20,8 +20,9 @@ class Intake:
     """Where sources put files: ``tree`` takes names and facts, and contents are taken here where that helps.
 
     A source that knows its files' final order may `announce` contents that can be opened, so that they are read while
-    the tree is still being made. A source whose contents come once must `take` each before the next one comes. These
-    do not go together: what is announced gets its place when the tree is known, what is taken needs a shelf before.
+    the tree is still being made. A source whose contents come once must `take` each before the next one comes. No
+    source does both: answers come in the order in which contents were given, and what was announced has to wait until
+    the tree is known, while what is taken is put on the shelf at once.
     """
 
     def __init__(self, service: Service, shelf: Shelf) -> None:
@@ -67,7 +68,7 @@ def place_contents(
         ):
             raise AssertionError("contents were announced in another order than the tree has them")
     else:
-        # What was taken as it came is on the shelf then, and the rest goes to the tree's own places.
+        # This puts all that was taken on the shelf. The other contents are read from here on, in the tree's order.
         service.drain()
         for node in waiting:
             if not isinstance(node.content, (Stream, Kept, type(None))):

@@ -42,7 +42,8 @@ __all__ = ["Place", "find_inode", "locate"]
 class Place(NamedTuple):
     """Where a field stands: ``bits`` bits from bit ``shift`` on of the ``width`` bytes at ``offset``, little-endian.
 
-    ``field`` is its name, without an index. Of data, ``room`` more bytes than the field's own may be overwritten.
+    ``field`` is its name, without an index. ``room`` bytes behind the field may be overwritten with it, where it is a
+    byte of data or of the image.
     """
 
     field: str
@@ -78,7 +79,7 @@ def find_inode(plan: Plan, path: bytes) -> int | None:
 
 
 def _listed(fields: Fields) -> str:
-    """Name all fields, those with an index once with the last index."""
+    """Name all fields; those that have an index once, with the range that it has."""
     last: dict[str, str] = {}
     for name in fields:
         base, bracket, rest = name.partition("[")

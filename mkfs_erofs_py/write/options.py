@@ -30,7 +30,7 @@ class BuildOptions:
     * ``compressor``: as ``mkfs.erofs`` takes it behind ``-z``; ``none`` or ``None`` stores contents as they are
     * ``pcluster``: the most bytes a block-aligned physical cluster takes, or the content in a piece of encoded extents
     * ``block_size``: a power of two
-    * ``encoded_extents``: whether pieces are packed to the byte (True) or to blocks (False)
+    * ``encoded_extents``: whether pieces are packed to the byte (True, but not with deflate) or to blocks (False)
     * ``legacy_index``: whether indexes have the full form, which the oldest kernels read
     * ``inline_data``: whether the end of a regular file may stand behind its inode
     * ``kernel``: the release that must mount the image, such as ``6.12``; ``None``: 6.6, or what other options need. It

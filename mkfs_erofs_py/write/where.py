@@ -24,7 +24,7 @@ class Run(NamedTuple):
 def data_runs(plan: Plan, number: int) -> list[Run]:
     """Return the runs of an inode's stored data in order; none where it has no data.
 
-    Stored data is what the inode's size counts, but the encoded bytes, span after span, of a compressed file.
+    Stored data is the data itself; of a compressed file, it is the encoded bytes, span after span.
     """
     placed = plan.placed[number]
     if placed is not None and placed.spans is not None:
