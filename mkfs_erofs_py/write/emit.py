@@ -17,6 +17,7 @@ from ..files.output import Output
 from ..files.spool import Spool
 from ..ondisk.constants import SUPERBLOCK_OFFSET
 from ..ondisk.dirent import pack_directory
+from ..ondisk.rounding import round_up
 from ..ondisk.superblock import Superblock, checksum, checksum_end
 from .index import index_bytes
 from .patch import Patch, apply_patches
@@ -76,7 +77,7 @@ def _metadata(plan: Plan, spool: Spool) -> Iterator[bytes]:
         full = data[: len(data) - plan.tails[number]]
         yield full
         yield bytes(-len(full) % block)
-        at += -(-len(full) // block) * block
+        at += round_up(len(full), block)
     _agree("the place of shared attributes", at, plan.xattr_start)
     for packed in plan.inodes.attributes.shared:
         yield packed

@@ -16,6 +16,7 @@ from ..ondisk.constants import (
     Compat,
     Incompat,
 )
+from ..ondisk.rounding import round_up
 from ..ondisk.superblock import AlgorithmRecord, pack_algorithms, pack_prefixes
 from .options import BuildOptions
 from .profile import Profile
@@ -46,7 +47,7 @@ def front_size(profile: Profile, encodings: Iterable[Encoding]) -> int:
     ``encodings`` are all that contents may have.
     """
     size = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE + len(_records(encodings)) + len(pack_prefixes(profile.prefixes))
-    return -(-size // profile.block_size) * profile.block_size
+    return round_up(size, profile.block_size)
 
 
 def announce(options: BuildOptions, profile: Profile, used: Iterable[Encoding], packed: bool) -> Announced:

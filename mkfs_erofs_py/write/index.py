@@ -22,6 +22,7 @@ from ..ondisk.lcluster import (
     pack_compact,
     pack_full,
 )
+from ..ondisk.rounding import round_up
 from .area import Placed
 
 __all__ = ["IndexPlaces", "index_bytes", "index_places", "index_size"]
@@ -37,14 +38,14 @@ _LOW = 1 << 32
 def index_size(placed: Placed, at: int) -> int:
     """Return the bytes from the absolute offset ``at``, where inode and xattrs end, to the index's end."""
     encoding, size = placed.key.encoding, placed.key.size
-    begin = _up(at, 8)
+    begin = round_up(at, 8)
     if encoding.index is IndexForm.COMPACT:
         return begin - at + compact_size(begin + HEADER_SIZE, size, encoding.block_bits, _two_byte(encoding))
     if encoding.index is IndexForm.FULL:
         return begin - at + full_size(size, encoding.block_bits)
     assert placed.spans is not None
     record = _record_size(placed, placed.spans)
-    table = _up(begin + HEADER_SIZE, record)
+    table = round_up(begin + HEADER_SIZE, record)
     return table - at + record * len(placed.addresses) + (8 if record == 4 else 0)
 
 
@@ -63,7 +64,7 @@ class IndexPlaces(NamedTuple):
 
 def index_places(placed: Placed, at: int) -> IndexPlaces:
     """Return where the parts of the index are that `index_size` measures."""
-    begin, end = _up(at, 8), at + index_size(placed, at)
+    begin, end = round_up(at, 8), at + index_size(placed, at)
     index = placed.key.encoding.index
     if index is IndexForm.EXTENTS:
         assert placed.spans is not None
@@ -79,7 +80,7 @@ def index_bytes(placed: Placed, at: int) -> bytes:
     encoding, size = placed.key.encoding, placed.key.size
     assert encoding.compressor is not None
     assert placed.spans is not None
-    begin = _up(at, 8)
+    begin = round_up(at, 8)
     lead = bytes(begin - at)
     if encoding.index is IndexForm.EXTENTS:
         return lead + _extents(placed, placed.spans, begin + HEADER_SIZE)
@@ -141,8 +142,4 @@ def _extents(placed: Placed, spans: Spans, end: int) -> bytes:
     else:
         # The count's high half shares its place with algorithms and cluster bits, which have no use here.
         header = MapHeader(advise, 0, 0, len(records)).pack()
-    return header + bytes(_up(end, record) - end) + pack_extents(records, record)
-
-
-def _up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
+    return header + bytes(round_up(end, record) - end) + pack_extents(records, record)

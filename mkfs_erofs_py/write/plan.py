@@ -19,6 +19,7 @@ from ..fingerprint import DIGEST_SIZE
 from ..ondisk.constants import SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, Layout
 from ..ondisk.dirent import Dirent
 from ..ondisk.inode import COMPACT_SIZE, EXTENDED_SIZE, InodeRecord, encode_rdev, file_type
+from ..ondisk.rounding import round_up
 from ..ondisk.superblock import Superblock
 from ..tree import Node
 from .area import Placed
@@ -178,11 +179,11 @@ def make_plan(inodes: Inodes, placed: Sequence[Placed | None], front: int, data_
     xattr_start = meta_start = at * block
     shared_size = start = sum(map(len, inodes.attributes.shared))
     if start > _SHARED_IN_META:
-        meta_start = -(-(xattr_start + shared_size) // block) * block
+        meta_start = round_up(xattr_start + shared_size, block)
         start = 0
     # Inode number 0 would be taken for "none" by programs that list directories.
     positions = place_inodes(inodes, placed, tails, meta_start, max(start, INODE_SLOT))
-    end = -(-(meta_start + positions.end) // block) * block
+    end = round_up(meta_start + positions.end, block)
     announced = announce(inodes.options, profile, _used(placed), bool(packed))
     superblock = Superblock(
         block_bits=profile.block_bits,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..ondisk.rounding import round_up
 from .plan import Plan
 
 __all__ = ["Run", "data_runs"]
@@ -45,7 +46,7 @@ def data_runs(plan: Plan, number: int) -> list[Run]:
         offset = plan.blocks.get(number, 0) * block
     else:
         return []
-    runs = [Run(0, size - tail, offset, -(-(size - tail) // block) * block)] if size > tail else []
+    runs = [Run(0, size - tail, offset, round_up(size - tail, block))] if size > tail else []
     if tail:
         runs.append(Run(size - tail, tail, plan.offset(number) + plan.inodes.heads[number], tail))
     return runs
