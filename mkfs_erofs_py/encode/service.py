@@ -57,12 +57,10 @@ class _Large:
         self.size = size
         self.encoding = encoding
         self.hasher: Hasher = new_hasher(encoding.digest)
-        self.left = sum(1 for _ in encoding.segments(size))
         self._lengths, self._stored, self._kinds = array("I"), array("I"), bytearray()
 
     def add(self, spans: Spans | None) -> None:
         """Take in a segment's spans."""
-        self.left -= 1
         if spans is not None:
             self._lengths += spans.lengths
             self._stored += spans.stored
@@ -88,12 +86,13 @@ class _Pending(NamedTuple):
     """A job under way, or the turn of a hole that an earlier job packs.
 
     ``files`` are whole contents; otherwise it is a segment of ``large``, and ``hole`` is set if that is known to be
-    zeros. ``given`` is whether a worker has it.
+    zeros, and ``final`` if the content ends with it. ``given`` is whether a worker has it.
     """
 
     files: Files | None = None
     large: _Large | None = None
     hole: _Hole | None = None
+    final: bool = False
     given: bool = True
 
 
@@ -181,6 +180,7 @@ class Service:
             self._held = self._slot()
         start = self._batch_bytes
         _read_exactly(reader, self._held.input[start : start + facts.size], label)
+        _expect_end(reader, label)
         self._batch.append((_Present(), facts.size, encoding))
         self._batch_bytes += facts.size
         if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
@@ -249,8 +249,6 @@ class Service:
     def _add_large(self, content: Reopen, size: int, encoding: Encoding) -> None:
         with content.open() as file:
             self._read_large(file, content.label, size, encoding)
-            if file.readinto(memoryview(bytearray(1))):
-                raise SourceError(content.label, "grew while it was read; build again when it is at rest")
 
     def _read_large(self, file: OpenContent, label: bytes, size: int, encoding: Encoding) -> None:
         """Read and hash a content here, a segment at a time, and have workers pack the segments."""
@@ -260,7 +258,7 @@ class Service:
             hole = _Hole(length, final, encoding) if file.skip_hole(length) else None
             if hole in self._holes:
                 large.hasher.update(self._zeros[:length])
-                self._pending.append(_Pending(large=large, hole=hole, given=False))
+                self._pending.append(_Pending(large=large, hole=hole, final=final, given=False))
                 continue
             slot = self._slot()
             view = slot.input[:length]
@@ -272,7 +270,8 @@ class Service:
             large.hasher.update(view)
             view.release()
             self._team.give(slot, Segment(length, final, encoding))
-            self._pending.append(_Pending(large=large, hole=hole))
+            self._pending.append(_Pending(large=large, hole=hole, final=final))
+        _expect_end(file, label)
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -303,7 +302,7 @@ class Service:
         assert large is not None
         large.add(spans)
         self.receiver.part(data, large.encoding.block_size)
-        if not large.left:
+        if pending.final:
             self.receiver.last(large.done())
 
 
@@ -313,9 +312,23 @@ def _is_large(files: tuple[_File, ...]) -> bool:
     return size > encoding.segment
 
 
+def _read(file: OpenContent, view: memoryview, label: bytes) -> int:
+    try:
+        return file.readinto(view)
+    except OSError as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(label, f"cannot be read: {error.strerror or error}", error.errno) from error
+
+
 def _read_exactly(file: OpenContent, view: memoryview, label: bytes) -> None:
     while view:
-        count = file.readinto(view)
+        count = _read(file, view, label)
         if not count:
             raise SourceError(label, "shrank while it was read; build again when it is at rest")
         view = view[count:]
+
+
+def _expect_end(file: OpenContent, label: bytes) -> None:
+    if _read(file, memoryview(bytearray(1)), label):
+        raise SourceError(label, "grew while it was read; build again when it is at rest")

@@ -14,7 +14,9 @@ __all__ = ["FileContent", "Folder", "identity_of"]
 
 #: Opening must neither follow a link that took the file's place nor wait for a fifo's other end.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-_IDENTITY = struct.Struct("<QQqqq")
+_IDENTITY = struct.Struct("<QQqQQ")
+#: Nanoseconds since 1970 leave 64 bits in 2262; what is above these need not be told apart.
+_LOW = (1 << 64) - 1
 #: The longest path that a folder keeps. Longer ones are put together each time: folders that lie very deep, each with
 #: its whole path, would take memory in proportion to the square of the depth.
 _KEPT_PATH = 512
@@ -22,7 +24,7 @@ _KEPT_PATH = 512
 
 def identity_of(st: os.stat_result) -> bytes:
     """Return what tells a file's present content from a later one: any change shows in it."""
-    return _IDENTITY.pack(st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+    return _IDENTITY.pack(st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns & _LOW, st.st_ctime_ns & _LOW)
 
 
 class Folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import stat
 
 from ..errors import SourceError, printable
@@ -12,6 +13,9 @@ __all__ = ["Draft", "TreeBuilder"]
 
 #: The longest name of a file, as Linux has it, and the longest target of a symbolic link, in bytes.
 _NAME_MAX, _TARGET_MAX = 255, 4095
+#: Linux's limits of owners, of device numbers, and of times and sizes, which have 64 bits with a sign.
+_ID_MAX, _MAJOR_MAX, _MINOR_MAX = 0xFFFF_FFFF, 0xFFF, 0xF_FFFF
+_SIGNED = 1 << 63
 _TYPES = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK}
 #: What a folder is that sources name on the way to a file, but never describe.
 _IMPLIED = Facts(stat.S_IFDIR | 0o755, 0, 0, 0, 0)
@@ -160,13 +164,28 @@ def _check_name(name: bytes) -> None:
 
 def _check_facts(name: bytes, facts: Facts) -> None:
     kind = stat.S_IFMT(facts.mode)
-    if kind not in _TYPES:
+    if kind not in _TYPES or facts.mode > 0xFFFF:
         raise SourceError(name, f"has the mode {facts.mode:#o}, which is of no type")
     if not 0 <= facts.nsec < 1_000_000_000:
         raise SourceError(name, f"has {facts.nsec} nanoseconds in its time; less than a second of them fit")
+    if not -_SIGNED <= facts.mtime < _SIGNED:
+        raise SourceError(name, f"has the time {facts.mtime}, which does not fit 64 bits")
+    if not (0 <= facts.uid <= _ID_MAX and 0 <= facts.gid <= _ID_MAX):
+        raise SourceError(name, f"belongs to {facts.uid}:{facts.gid}, which does not fit 32 bits")
+    if facts.xattrs and any(one >= other for (one, _), (other, _) in itertools.pairwise(facts.xattrs)):
+        raise SourceError(name, "has attributes that do not ascend by name, each once")
+    _check_kind(name, kind, facts)
+
+
+def _check_kind(name: bytes, kind: int, facts: Facts) -> None:
+    major, minor = facts.rdev
+    if not (0 <= major <= _MAJOR_MAX and 0 <= minor <= _MINOR_MAX):
+        raise SourceError(name, f"is the device {major}:{minor}; {_MAJOR_MAX}:{_MINOR_MAX} is the last there is")
     if kind == stat.S_IFLNK and (not 1 <= len(facts.target) <= _TARGET_MAX or b"\0" in facts.target):
         raise SourceError(name, f"is a symlink of {len(facts.target)} bytes; 1 to {_TARGET_MAX} without NUL fit")
-    if facts.size < 0 or (facts.size and facts.content is None):
+    if not 0 <= facts.size < _SIGNED:
+        raise SourceError(name, f"has {facts.size} bytes; 0 to {_SIGNED - 1} fit")
+    if facts.size and facts.content is None:
         raise SourceError(name, f"has {facts.size} bytes, but no content")
 
 

@@ -108,6 +108,7 @@ def fork(make: Make, ends: Ends, memory: memoryview | None, foreign: Sequence[in
     pid = os.fork()
     if not pid:
         _live(make, ends, memory, foreign)
+    _end_with(ends.life, pid)
     return pid
 
 
@@ -115,8 +116,12 @@ def _live(make: Make, ends: Ends, memory: memoryview | None, foreign: Sequence[i
     # Whatever happens, what was inherited is not this process's to clean up.
     status = 1
     try:
+        # Before anything else: while this process holds the other end of the pipe that ends it, nothing does.
+        for fd in foreign:
+            os.close(fd)
+        if _has_ended(ends.life):
+            os._exit(1)
         _ignore_signals()
-        _end_with(ends.life, foreign)
         # The garbage collector is to leave inherited objects alone: it writes to each that it looks at, and so would
         # copy their memory. Of objects made here hardly any refer to themselves, and to look for such after every 700
         # of them would take 3 % of the time.
@@ -134,23 +139,25 @@ def _ignore_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
 
-def _end_with(life: int, foreign: Sequence[int]) -> None:
-    """Have the kernel kill this process when ``life`` ends, even while it is busy or stopped.
+def _end_with(life: int, pid: int) -> None:
+    """Have the kernel kill a process when ``life`` ends, even while it is busy or stopped.
 
-    The kernel can send a signal when a pipe has news (O_ASYNC), and lets us choose which. Nothing is ever written to
-    this pipe, so the only news is that its other end was closed.
+    The kernel can send a signal when a pipe has news (O_ASYNC), and lets us choose which, and to whom. Nothing is ever
+    written to this pipe, so the only news is that its other end was closed. All this belongs to the open pipe, not to
+    a process, so whoever starts a worker asks for it: the worker may be stopped before it runs at all.
     """
     # A kernel that only resembles Linux may not know this; there, an orphan ends when its task is done.
     with contextlib.suppress(OSError):
-        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(life, fcntl.F_SETOWN, pid)
         fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
-    for fd in foreign:
-        os.close(fd)
+
+
+def _has_ended(life: int) -> bool:
+    """Tell whether the other end was closed, perhaps before the kernel was asked to tell."""
     ended = select.poll()
     ended.register(life, 0)
-    if ended.poll(0):  # it ended before the kernel was asked to tell
-        os._exit(1)
+    return bool(ended.poll(0))
 
 
 def _made(make: Make, memory: memoryview | None) -> Work:

@@ -28,12 +28,15 @@ class Intake:
     def __init__(self, service: Service, shelf: Shelf) -> None:
         self.tree = TreeBuilder()
         self.announced: list[Reopen] = []
+        self._taken = False
         self._service = service
         self._shelf = shelf
 
     def announce(self, path: bytes, facts: Facts) -> None:
         """Begin with the content of a regular file; files must be announced in the finished tree's order."""
         content = facts.content
+        if self._taken:
+            raise AssertionError("contents were taken as they came, so none can be announced")
         if facts.size and content is not None and not isinstance(content, (Stream, Kept)):
             self.announced.append(content)
             self._service.offer(path, facts, content)
@@ -41,9 +44,11 @@ class Intake:
     def take(self, path: bytes, facts: Facts) -> Facts:
         """Read a content that comes once -> facts to put into the tree. Raises `SourceError`."""
         content = facts.content
-        assert isinstance(content, Stream)
+        if not isinstance(content, Stream):
+            raise TypeError(f"what is taken as it comes is a Stream, not {type(content).__name__}")
         if self.announced:
             raise AssertionError("contents were announced, so none can be taken as it comes")
+        self._taken = True
         kept = self._shelf.expect(content.label) if facts.size else None
         if kept is not None:
             self._service.stream(path, facts, content)

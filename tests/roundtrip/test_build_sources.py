@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -203,6 +204,34 @@ def test_a_stream_that_was_not_taken_is_named(tmp_path: Path) -> None:
         build_from(os.fsencode(tmp_path / "image"), b"fed", source, BuildOptions(workers=1))
     Pipe.open_pipes = 0
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("size", [20_000, LARGE])
+def test_a_pipe_that_goes_on_is_named(size: int, tmp_path: Path) -> None:
+    def source(intake: Intake) -> None:
+        facts = Facts(0o100644, 0, 0, 0, 0, (), size, Stream(b"layer.tar:x", Pipe(noise(size + 1))))
+        intake.tree.put(intake.tree.root, b"x", intake.take(b"x", facts))
+
+    with pytest.raises(SourceError, match=r"^layer\.tar:x: grew while it was read"):
+        build_from(os.fsencode(tmp_path / "image"), b"fed", source, BuildOptions(workers=1))
+    Pipe.open_pipes = 0
+    assert os.listdir(tmp_path) == []
+
+
+class Failing(Pipe):
+    def readinto(self, view: memoryview) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_pipe_that_fails_is_named(tmp_path: Path) -> None:
+    def source(intake: Intake) -> None:
+        facts = Facts(0o100644, 0, 0, 0, 0, (), 5, Stream(b"layer.tar:x", Failing(b"hello")))
+        intake.take(b"x", facts)
+
+    with pytest.raises(SourceError, match=r"^layer\.tar:x: cannot be read: Input/output error") as failed:
+        build_from(os.fsencode(tmp_path / "image"), b"fed", source, BuildOptions(workers=1))
+    Pipe.open_pipes = 0
+    assert failed.value.errno == errno.EIO
 
 
 def policy_of(*encodings: Encoding) -> Callable[[Profile], Policy]:

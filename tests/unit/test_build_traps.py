@@ -638,3 +638,16 @@ def test_no_extent_decodes_to_more_than_12_mib(tmp_path: Path) -> None:
             lengths = [extent.length for extent in image.spans("zeros")]
             assert sum(lengths) == 50 << 20
             assert max(lengths) <= 12 << 20
+
+
+@pytest.mark.parametrize("year", [1500, 1902, 2262, 2300, 9999])
+def test_a_file_of_any_time_is_built(year: int, tmp_path: Path) -> None:
+    """Nanoseconds since 1970 leave 64 bits in 2262."""
+    when = (year - 1970) * 31_556_952
+    tree = make(tmp_path / "tree", {"file": b"content"})
+    os.utime(tree / "file", (when, when))
+    if round((tree / "file").stat().st_mtime) != when:
+        pytest.skip(f"this file system keeps no times of {year}")
+    build(tmp_path / "image", tree)
+    with Image.open(tmp_path / "image") as image:
+        assert image.lookup("/file").mtime == when

@@ -193,6 +193,12 @@ FACTS: dict[str, tuple[Facts, str]] = {
     "a symlink with NUL": (LINK._replace(target=b"a\0b"), "symlink"),
     "a size without content": (file()._replace(size=5), "5 bytes, but no content"),
     "a negative size": (file()._replace(size=-1), "-1 bytes"),
+    "a size of 64 bits": (file()._replace(size=2**63), "9223372036854775808 bytes"),
+    "a time of 65 bits": (file()._replace(mtime=2**63), "does not fit 64 bits"),
+    "a negative owner": (file()._replace(uid=-1), "belongs to -1:0"),
+    "a group of 33 bits": (file()._replace(gid=2**32), "does not fit 32 bits"),
+    "a device of 13 bits": (Facts(stat.S_IFCHR, 0, 0, 0, 0, rdev=(4096, 0)), "device 4096:0"),
+    "an attribute twice": (file()._replace(xattrs=((b"user.a", b""), (b"user.a", b""))), "each once"),
 }
 
 
