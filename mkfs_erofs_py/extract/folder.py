@@ -3,7 +3,8 @@
 Safety rests on three things. The folder is new or empty, so nothing on the way was planted before. Names come out of
 directories that refuse slashes, NULs, duplicates, and ``.`` and ``..`` anywhere but in their places, so each path is
 made of components that this process created. Every file is created with O_EXCL in its directory's descriptor, which
-is opened without following symbolic links.
+is opened without following symbolic links. Everything is created for its owner alone and gets its mode when it is
+complete, so that the umask, which all threads of a process have in common, is neither changed nor of any effect.
 
 The main process walks, makes directories and everything small; workers write regular files, a directory's worth at a
 time. Times, modes and attributes of directories come last, from the bottom up.
@@ -69,21 +70,21 @@ def _extract(
     image: Image, paths: Sequence[str | bytes] | None, folder: bytes, workers: int, progress: Progress
 ) -> Extracted:
     count = 1 if image.bound else workers or (1 if image.size < _SMALL else available_cores())
-    expected = image.superblock.inodes
+    total = image.superblock.inodes if paths is None else None
     top = _new_folder(folder)
     try:
         writer = _Writer(image, top, folder)
-        tally = Extracting()
-        umask = os.umask(0)  # modes are the image's; the folder itself stays closed until the end
-        try:
-            with contextlib.closing(run(writer.batches(selected(image, paths)), writer.write_files, count)) as parts:
-                for part in parts:
-                    tally.add(part)
-                    progress("extracting", min(tally.inodes, expected), expected)
-            writer.finish()
-        finally:
-            os.umask(umask)
-        tally.add(writer.done)
+        tally = writer.done
+
+        def report() -> None:
+            progress("extracting", tally.inodes if total is None else min(tally.inodes, total), total)
+
+        with contextlib.closing(run(writer.batches(selected(image, paths)), writer.write_files, count)) as parts:
+            for part in parts:
+                tally.add(part)
+                report()
+        writer.finish()
+        report()
         return tally.extracted()
     finally:
         os.close(top)
@@ -260,14 +261,10 @@ class _Writer:
         return done
 
     def _write_file(self, path: bytes, name: bytes, inode: Inode, folder: int, done: Extracting) -> None:
-        plain = not inode.mode & 0o7000 and (not self._root or (inode.uid, inode.gid) == self._owner)
-        fd = os.open(name, _NEW_FILE, inode.mode & 0o777 if plain else 0o600, dir_fd=folder)
+        fd = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
         try:
             self._write_data(fd, inode)
-            if plain and not inode.xattr_size and (self._root or (inode.uid, inode.gid) == self._owner):
-                self._set_time(inode, done, fd, None)
-            else:
-                self._set_metadata(path, inode, done, fd)
+            self._set_metadata(path, inode, done, fd)
         finally:
             os.close(fd)
 
@@ -355,7 +352,7 @@ def _reopened(image: Image, top: bytes, folder: bytes) -> _Writer:
     try:
         return _Writer(image, os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), folder)
     except OSError as error:
-        raise OutputError(folder, error.strerror or str(error)) from error
+        raise OutputError.of(folder, error) from error
 
 
 def _write_all(fd: int, parts: list[bytes | memoryview], offset: int) -> None:

@@ -8,7 +8,9 @@ import json
 import os
 import pickle
 import tarfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,12 +68,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.stages: list[str] = []
+        self.last: tuple[int, int | None] = 0, None
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         assert isinstance(stage, str)
         assert done > 0
         assert total is None or done <= total
         self.stages.append(stage)
+        self.last = done, total
 
 
 SOURCES: dict[str, Callable[[Path], Any]] = {
@@ -162,9 +166,54 @@ def test_extraction_says_what_it_wrote(workers: int, image: Path, sample_tree: P
     assert done.inodes == len(_walk(image))
     assert done.files == sum(inode.is_file for _, inode in _inodes(image))
     assert set(heard.stages) == {"extracting"}
+    with Image.open(image) as opened:
+        assert heard.last == (opened.superblock.inodes, opened.superblock.inodes)
     assert done.left_out == {}
     assert json.loads(json.dumps(done.as_dict()))["size"] == done.size
     assert pickle.loads(pickle.dumps(done)) == done
+
+
+def test_nobody_knows_beforehand_how_many_inodes_are_at_some_paths(image: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    done = extract_image(image, tmp_path / "out", paths=["files"], progress=heard)
+    assert heard.last == (done.inodes, None)
+    done = write_tar(image, io.BytesIO(), paths=["files"], progress=heard)
+    assert heard.last == (done.inodes, None)
+
+
+def _umask() -> int:
+    """Return this process's umask without setting it for a moment, as ``os.umask`` would."""
+    (line,) = (one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("Umask:"))
+    return int(line.split()[1], 8)
+
+
+def test_the_umask_is_neither_changed_nor_of_effect(image: Path, sample_tree: Path, tmp_path: Path) -> None:
+    """It belongs to all threads: whoever set it back while another one extracts would do so too early, or too late."""
+    both = threading.Barrier(2, timeout=60)
+    met: set[str] = set()
+    seen: set[int] = set()
+
+    def extract(name: str) -> Extracted:
+        def progress(*_: object) -> None:
+            if name not in met:
+                met.add(name)
+                both.wait()
+            seen.add(_umask())
+
+        return extract_image(image, tmp_path / name, workers=1, progress=progress)
+
+    before = os.umask(0o77)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            one, other = threads.map(extract, ("one", "other"))
+        seen.add(_umask())
+    finally:
+        os.umask(before)
+    assert seen == {0o77}
+    assert one == other
+    if os.geteuid() == 0:
+        for name in ("one", "other"):
+            assert compare_trees(sample_tree, tmp_path / name) == []
 
 
 def test_no_paths_are_nothing(image: Path, tmp_path: Path) -> None:
