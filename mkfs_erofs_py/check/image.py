@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,9 +14,10 @@ from ..files.read_at import PathOrFile
 from ..fingerprint import ALGORITHMS
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, opened
+from ..units import amount, expect
 from ..workers.team import available_cores, run
 from .inode import Finding, check
-from .manifest import Digests, read_manifest
+from .manifest import Digests, check_digests, read_manifest
 from .tree import SourceFile, compare_metadata, paths_below
 
 __all__ = ["VerifyReport", "verify_image"]
@@ -88,6 +89,7 @@ def verify_image(
     An image that is malformed, however badly, is a report that is not ``sound``. Raises `UnreadableError` for an
     image or tree that cannot be read at all, `SourceError` for a manifest or a file of the tree, `UsageError`.
     """
+    amount("workers", workers)
     wanted = _wanted(tree, manifest, digest)
     try:
         with opened(image, devices) as one:
@@ -108,12 +110,12 @@ class _Wanted:
 def _wanted(tree: AnyPath | None, manifest: AnyPath | Digests | None, digest: str | None) -> _Wanted:
     if digest is not None and digest not in ALGORITHMS:
         raise UsageError(f"digest {digest!r}: not one of {', '.join(ALGORITHMS)}")
-    if tree is not None and not os.path.isdir(tree):
+    if tree is not None and not os.path.isdir(expect("tree", tree, (str, bytes, os.PathLike), "a path")):
         raise (NotDirectoryError if os.path.lexists(tree) else NotFoundError)(tree, "not a directory")
     if isinstance(manifest, (str, bytes, os.PathLike)):
         manifest = read_manifest(manifest)
-    elif manifest is not None and not isinstance(manifest, Mapping):
-        raise TypeError(f"a manifest is a path or a mapping of paths, not {type(manifest).__name__}")
+    elif manifest is not None:
+        check_digests(manifest)
     return _Wanted(os.fsencode(tree).rstrip(b"/") if tree is not None else None, manifest, digest)
 
 

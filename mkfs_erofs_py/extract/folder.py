@@ -22,6 +22,7 @@ from ..errors import AnyPath, ErofsError, OutputError
 from ..files.read_at import PathOrFile
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, Inode, opened
+from ..units import amount
 from ..workers.team import available_cores, run
 from .extracted import Extracted, Extracting
 from .select import selected
@@ -62,6 +63,7 @@ def extract_image(
     Raises `OutputError` for what cannot be written, `NotFoundError` for a path that the image does not have,
     `UnreadableError`, and `ImageError` for what is malformed. What was written before stays.
     """
+    amount("workers", workers)
     with opened(image, devices) as one:
         return _extract(one, paths, os.fsencode(folder), workers, progress or silent)
 

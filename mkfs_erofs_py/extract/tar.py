@@ -56,6 +56,8 @@ def write_tar(
     """
     if not hasattr(file, "write"):
         raise TypeError(f"a tar stream goes to a binary file, not {type(file).__name__}")
+    if hasattr(file, "encoding"):
+        raise TypeError("a tar stream goes to a binary file, not to one that was opened for text")
     with opened(image, devices) as one:
         return _write(one, paths, file, progress or silent)
 

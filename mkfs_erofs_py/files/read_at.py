@@ -253,6 +253,8 @@ def open_read_at(source: PathOrFile) -> ReadAt:
     if isinstance(source, (str, bytes, os.PathLike)):
         return _open_path(os.fspath(source))
     if hasattr(source, "read") and hasattr(source, "seek"):
+        if hasattr(source, "encoding"):
+            raise TypeError("an image is read from a binary file, not from one that was opened for text")
         return Seekable(source)
     raise TypeError(f"an image is a path, a file object or a memoryview, not {type(source).__name__}")
 

@@ -14,6 +14,7 @@ from ..ondisk.constants import Incompat
 from ..ondisk.device import DeviceSlot
 from ..ondisk.dirent import Dirent
 from ..ondisk.superblock import AlgorithmRecord, LongPrefix, Superblock
+from ..units import several
 from .data import CACHE_BYTES, DataReader
 from .file import ErofsFile
 from .inode import Inode, load_inode
@@ -43,6 +44,8 @@ class Image:
 
     @naming
     def __init__(self, image: ReadAt, devices: Sequence[ReadAt] = (), *, cache_bytes: int = CACHE_BYTES) -> None:
+        if not hasattr(image, "read_at"):
+            raise TypeError(f"a path, file or memoryview becomes an Image by Image.open (got {type(image).__name__})")
         #: The path of the image, or what else it is known by; ``None`` for bytes in memory.
         self.name = image.name
         volume = self._volume = Volume(image, devices)
@@ -71,7 +74,7 @@ class Image:
         """
         readers: list[ReadAt] = []
         try:
-            for one in (source, *devices):
+            for one in (source, *several("devices", devices)):
                 readers.append(open_read_at(one))
             return cls(readers[0], readers[1:], cache_bytes=cache_bytes)
         except BaseException:

@@ -25,9 +25,11 @@ from mkfs_erofs_py import (
     LinkLoopError,
     NotDirectoryError,
     NotFoundError,
+    PageCache,
     SourceError,
     UnreadableError,
     UsageError,
+    Vfs,
     build_image,
     diff_images,
     extract_image,
@@ -244,9 +246,16 @@ def test_a_tar_stream_goes_to_any_file(image: Path) -> None:
     assert set(heard.stages) == {"extracting"}
 
 
+def untyped(value: object) -> Any:
+    """Hide from the type checker what it would refuse."""
+    return value
+
+
 def test_a_wrong_argument_is_a_type_error_in_one_line(image: Path, tmp_path: Path) -> None:
     out: Any = tmp_path / "out"
     single: Any = "/files"
+    opened = Image.open(image)
+    text: Any = (tmp_path / "text").open("w+")
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: extract_image(image, out, paths=single), "paths: a sequence is wanted, not the single '/files'"),
         (lambda: write_tar(image, io.BytesIO(), paths=single), "paths: a sequence is wanted, not the single '/files'"),
@@ -255,12 +264,58 @@ def test_a_wrong_argument_is_a_type_error_in_one_line(image: Path, tmp_path: Pat
         (lambda: predict(single), "images: a sequence is wanted, not the single '/files'"),
         (lambda: measure(single), "images: a sequence is wanted, not the single '/files'"),
         (lambda: write_tar(image, single), "a tar stream goes to a binary file, not str"),
-        (lambda: verify_image(image, manifest=cast(Any, 5)), "a manifest is a path or a mapping of paths, not int"),
+        (lambda: verify_image(image, manifest=untyped(5)), "a manifest is a path or a mapping of paths, not int"),
+        (
+            lambda: verify_image(image, manifest=untyped({"/a": ("sha256", "0")})),
+            "a manifest's path: bytes is wanted, not str",
+        ),
+        (
+            lambda: verify_image(image, manifest=untyped({b"/a": "0"})),
+            "a manifest's value: (algorithm, digest in hex) is wanted, not str",
+        ),
+        (
+            lambda: verify_image(image, manifest=untyped({b"/a": ("sha256", b"0")})),
+            "a manifest's value: two texts are wanted, algorithm and digest in hex",
+        ),
+        (lambda: verify_image(image, tree=untyped(5)), "tree: a path is wanted, not int"),
+        (lambda: verify_image(image, workers=untyped("2")), "workers: a whole number is wanted, not str"),
+        (lambda: extract_image(image, out, workers=untyped(True)), "workers: a whole number is wanted, not bool"),
+        (lambda: Image.open(image, devices=single), "devices: a sequence is wanted, not the single '/files'"),
+        (lambda: Image(single), "a path, file or memoryview becomes an Image by Image.open (got str)"),
+        (lambda: Vfs(single), "cache: a PageCache is wanted, not str"),
+        (lambda: Vfs(PageCache()).mount(single, "x"), "image: an Image (see Image.open) is wanted, not str"),
+        (lambda: Vfs(PageCache()).mount(opened, untyped(b"x")), "name: a text is wanted, not bytes"),
+        (lambda: Vfs(PageCache()).mount(opened, "x", untyped("mine")), "domain: bytes is wanted, not str"),
+        (lambda: PageCache().attach("x", untyped("mine")), "domain: bytes is wanted, not str"),
+        (lambda: PageCache(untyped("1")), "budget: a whole number of bytes is wanted, not str"),
+        (lambda: Image.open(text), "an image is read from a binary file, not from one that was opened for text"),
+        (
+            lambda: write_tar(image, text),
+            "a tar stream goes to a binary file, not to one that was opened for text",
+        ),
+    ]
+    with opened, text:
+        for call, message in cases:
+            with pytest.raises(TypeError) as raised:
+                call()
+            assert str(raised.value) == message
+
+
+def test_a_wrong_value_is_a_usage_error_in_one_line(image: Path, tmp_path: Path) -> None:
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: verify_image(image, workers=-1), "workers -1: a number, 0 or more, is wanted"),
+        (lambda: extract_image(image, tmp_path / "out", workers=-1), "workers -1: a number, 0 or more, is wanted"),
+        (lambda: PageCache(5), "a page cache of 5 bytes cannot hold a page of 4096"),
+        (
+            lambda: verify_image(image, manifest={b"/a": ("md5", "0")}),
+            "a manifest's algorithm 'md5': not one of blake3, sha256",
+        ),
     ]
     for call, message in cases:
-        with pytest.raises(TypeError) as raised:
+        with pytest.raises(UsageError) as raised:
             call()
         assert str(raised.value) == message
+    assert not (tmp_path / "out").exists()
 
 
 def test_differences_are_values_in_order(changed: tuple[Path, Path]) -> None:
