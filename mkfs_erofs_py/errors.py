@@ -57,12 +57,20 @@ __all__ = [
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
-def printable(name: AnyPath) -> str:
-    """Return a name or path as one line of text: undecodable bytes and control characters become ``\\xNN``."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else "".join(f"\\x{b:02x}" for b in c.encode()) for c in text)
+#: Characters of a name that an error shows; a longer one is cut, since the rest of the line is what matters.
+NAME_ROOM = 300
+
+
+def printable(name: AnyPath, room: int | None = None) -> str:
+    """Return a name or path as one line of text: undecodable bytes and control characters become ``\\xNN``.
+
+    Of what is longer than ``room`` characters, that many of its end are shown, behind ``...``.
+    """
+    whole = os.fsencode(name)
+    text = whole.decode("utf-8", "backslashreplace")
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "".join(f"\\x{b:02x}" for b in c.encode()) for c in text)
+    return text if room is None or len(text) <= room else f"...{text[-room:]}"
 
 
 class ErofsError(Exception):
@@ -98,7 +106,7 @@ class _PathError(ErofsError, OSError):
         return kind(path, error.strerror or str(error), error.errno)
 
     def __str__(self) -> str:
-        return f"{printable(self.path)}: {self.what}"
+        return f"{printable(self.path, NAME_ROOM)}: {self.what}"
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return type(self), (self.path, self.what, self.errno)  # worker processes send errors to their parents
@@ -163,7 +171,7 @@ class ImageError(ErofsError):
         super().__init__(what, offset, path)
 
     def __str__(self) -> str:
-        where = f"{printable(self.path)}: " if self.path is not None else ""
+        where = f"{printable(self.path, NAME_ROOM)}: " if self.path is not None else ""
         at = f" (at offset {self.offset})" if self.offset is not None else ""
         return f"{where}{self.what}{at}"
 

@@ -15,7 +15,7 @@ import stat
 import threading
 from typing import BinaryIO, Protocol
 
-from ..errors import CutShortError, OutOfBoundsError, UnreadableError
+from ..errors import NAME_ROOM, CutShortError, OutOfBoundsError, UnreadableError, UsageError, printable
 
 __all__ = ["Buffer", "Memory", "PathOrFile", "Positional", "ReadAt", "Seekable", "open_read_at"]
 
@@ -38,8 +38,8 @@ class ReadAt(Protocol):
     def read_at(self, offset: int, length: int) -> Buffer:
         """Return exactly ``length`` bytes from ``offset``.
 
-        Raises ``OutOfBoundsError`` for bytes beyond ``size`` and once it is closed, ``CutShortError`` for bytes that
-        are no longer there, ``UnreadableError`` where the device fails.
+        Raises ``OutOfBoundsError`` for bytes beyond ``size``, ``CutShortError`` for bytes that are no longer there,
+        ``UnreadableError`` where the device fails, ``UsageError`` once a file was closed by `close`.
         """
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
@@ -126,7 +126,7 @@ class Positional:
             raise _refuse(offset, length, self.size)
         held = self._held
         if held is None:
-            raise self._closed(offset)
+            raise self._closed()
         try:
             data = os.pread(held.number, length, offset)
         except OSError as error:
@@ -140,7 +140,7 @@ class Positional:
             raise _refuse(offset, length, self.size)
         held = self._held
         if held is None:
-            raise self._closed(offset)
+            raise self._closed()
         try:
             done = os.preadv(held.number, (buffer,), offset)
         except OSError as error:
@@ -148,8 +148,8 @@ class Positional:
         if done < length:
             buffer[done:] = self._on(held, b"", offset + done, length - done)
 
-    def _closed(self, offset: int) -> OutOfBoundsError:
-        return OutOfBoundsError("was closed, nothing can be read any more", offset, self.name)
+    def _closed(self) -> UsageError:
+        return UsageError(f"{printable(self.name, NAME_ROOM)}: was closed, nothing can be read any more")
 
     def _on(self, held: _Descriptor, data: bytes, offset: int, length: int) -> bytes:
         """Read on after a short count, which a signal, a failing device, the end or sheer length may have caused."""
@@ -171,7 +171,7 @@ class Positional:
         """See :meth:`ReadAt.check`."""
         held = self._held
         if held is None:
-            raise self._closed(0)
+            raise self._closed()
         left = os.fstat(held.number).st_size
         if left < self._file_size:
             raise _cut_short(self.name, left, self._file_size)
@@ -184,7 +184,7 @@ class Positional:
         """Have a worker process that was not forked open the same file again: by its name it might find another."""
         held = self._held
         if held is None:
-            raise UnreadableError(self.name, "was closed, nothing can be read any more")
+            raise self._closed()
         return _reopened, (b"/proc/%d/fd/%d" % (os.getpid(), held.number), self.size, self.name)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from ..errors import CorruptError, ImageError, UsageError
+from ..errors import NAME_ROOM, CorruptError, ImageError, UsageError, printable
 from ..files.read_at import Buffer, PathOrFile, ReadAt, Seekable, open_read_at
 from ..ondisk.constants import Incompat
 from ..ondisk.device import DeviceSlot
@@ -87,7 +87,10 @@ class Image:
         return type(self), (self._volume.image, tuple(self._volume.devices))
 
     def close(self) -> None:
-        """Close the image and its devices; harmless when repeated. What was read stays valid."""
+        """Close the image and its devices; harmless when repeated. What was read stays valid.
+
+        To read more of an image file is a ``UsageError`` from now on.
+        """
         self._volume.release()
 
     def __enter__(self) -> Self:
@@ -333,4 +336,4 @@ class Image:
 def _shown(target: Target) -> str:
     if isinstance(target, Inode):
         return f"inode {target.nid}"
-    return os.fsencode(target).decode("utf-8", "backslashreplace")
+    return printable(target, NAME_ROOM)

@@ -354,6 +354,28 @@ def test_sharing_is_foretold_and_measured_from_paths(changed: tuple[Path, Path])
         predict(changed, top=-1)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_image_that_was_closed_is_not_blamed(workers: int, image: Path, tmp_path: Path) -> None:
+    with Image.open(image) as opened:
+        root = opened.root
+    calls: list[Callable[[], object]] = [
+        lambda: list(opened.walk()),
+        lambda: list(opened.readdir(root)),
+        opened.check,
+        lambda: pickle.dumps(opened),
+        lambda: verify_image(opened, workers=workers),
+        lambda: extract_image(opened, tmp_path / "out", workers=workers),
+        lambda: write_tar(opened, io.BytesIO()),
+        lambda: diff_images(opened, image),
+        lambda: profile_image(opened),
+        lambda: measure([opened]),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError) as raised:
+            call()
+        assert str(raised.value) == f"{image}: was closed, nothing can be read any more"
+
+
 class StopError(Exception):
     """What a caller raises to end the work."""
 

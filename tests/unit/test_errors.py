@@ -119,6 +119,15 @@ def test_errors_travel_between_processes(kind: type[ErofsError]) -> None:
 
 
 @pytest.mark.parametrize(
+    "error",
+    [UnreadableError(b"x" * 100_000, "what is wrong"), CorruptError("what is wrong", None, "x" * 100_000)],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_longest_name_leaves_room_for_what_is_wrong(error: ErofsError) -> None:
+    assert re.fullmatch(r"\.\.\.x{300}: what is wrong", str(error))
+
+
+@pytest.mark.parametrize(
     ("number", "kind", "builtin"),
     [
         (errno.ENOENT, NotFoundError, FileNotFoundError),
