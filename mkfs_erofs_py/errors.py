@@ -5,6 +5,7 @@
     ErofsError                      anything below; carries ``exit_code`` for the command line
     ├── UsageError      ValueError  the caller asked for something impossible            (exit 2)
     ├── SourceError     OSError     what is to be built cannot be read, or changed       (exit 1)
+    │   └── SourceNotFoundError FileNotFoundError there is nothing of that name
     ├── OutputError     OSError     what is to be written cannot be written              (exit 1)
     ├── UnreadableError OSError     an image, or a path in it, cannot be read at all     (exit 2)
     │   ├── NotFoundError     FileNotFoundError   there is nothing of that name
@@ -45,6 +46,7 @@ __all__ = [
     "OutOfBoundsError",
     "OutputError",
     "SourceError",
+    "SourceNotFoundError",
     "UnreadableError",
     "UnsupportedError",
     "UsageError",
@@ -114,6 +116,12 @@ class _PathError(ErofsError, OSError):
 
 class SourceError(_PathError):
     """A source that cannot be read, holds what the image cannot, or changed while it was read."""
+
+
+class SourceNotFoundError(SourceError, FileNotFoundError):
+    """There is no such source."""
+
+    usual_errno = errno.ENOENT
 
 
 class OutputError(_PathError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..errors import AnyPath, ImageError, NotDirectoryError, NotFoundError, UsageError
+from ..errors import AnyPath, ImageError, NotDirectoryError, UnreadableError, UsageError
 from ..files.read_at import PathOrFile
 from ..fingerprint import ALGORITHMS
 from ..progress import Progress, silent
@@ -110,13 +111,22 @@ class _Wanted:
 def _wanted(tree: AnyPath | None, manifest: AnyPath | Digests | None, digest: str | None) -> _Wanted:
     if digest is not None and digest not in ALGORITHMS:
         raise UsageError(f"digest {digest!r}: not one of {', '.join(ALGORITHMS)}")
-    if tree is not None and not os.path.isdir(expect("tree", tree, (str, bytes, os.PathLike), "a path")):
-        raise (NotDirectoryError if os.path.lexists(tree) else NotFoundError)(tree, "not a directory")
+    if tree is not None:
+        _judge_tree(expect("tree", tree, (str, bytes, os.PathLike), "a path"))
     if isinstance(manifest, (str, bytes, os.PathLike)):
         manifest = read_manifest(manifest)
     elif manifest is not None:
         check_digests(manifest)
     return _Wanted(os.fsencode(tree).rstrip(b"/") if tree is not None else None, manifest, digest)
+
+
+def _judge_tree(tree: AnyPath) -> None:
+    try:
+        mode = os.stat(tree).st_mode
+    except OSError as error:
+        raise UnreadableError.of(tree, error) from error
+    if not stat.S_ISDIR(mode):
+        raise NotDirectoryError(tree, "not a directory")
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from ..errors import AnyPath, SourceError, UsageError
+from ..errors import AnyPath, SourceError, UnreadableError, UsageError
 from ..files.output import write_file
 from ..fingerprint import ALGORITHMS
 from ..units import absolute, expect
@@ -27,13 +27,16 @@ _ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
 def read_manifest(path: AnyPath) -> dict[bytes, tuple[str, str]]:
     """Read the manifest at ``path`` -> path inside the image to (algorithm, digest in hex).
 
-    Raises ``SourceError``, naming the line at fault.
+    Raises ``SourceError``, naming the line at fault; for a file that cannot be read with the ``exit_code`` that an
+    image which cannot be read has.
     """
     try:
         with open(path, "rb") as file:
             lines = file.read().split(b"\n")
     except OSError as error:
-        raise SourceError.of(path, error) from error
+        unreadable = SourceError.of(path, error)
+        unreadable.exit_code = UnreadableError.exit_code
+        raise unreadable from error
     # A bare digest is SHA-256, unless the file's name says that b3sum wrote it.
     bare = "blake3" if re.search(rb"b(lake)?3", os.path.basename(os.fsencode(path))) else "sha256"
     found = {}

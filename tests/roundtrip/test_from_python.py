@@ -439,8 +439,13 @@ def test_missing_things_are_errors_that_python_knows(image: Path, tmp_path: Path
             assert type(raised.value) is kind
             assert (raised.value.errno, raised.value.filename) == (number, name)
             assert str(raised.value).count("\n") == 0
-    with pytest.raises(SourceError):
+    with pytest.raises(SourceError) as refused:
         verify_image(image, manifest=nowhere)
+    assert isinstance(refused.value, FileNotFoundError)
+    assert refused.value.exit_code == 2
+    assert str(refused.value) == f"{nowhere}: No such file or directory"
+    with pytest.raises(NotFoundError, match=r"nowhere: No such file or directory$"):
+        verify_image(image, tree=nowhere)
     with pytest.raises(UsageError, match="'md5'"):
         verify_image(image, digest="md5")
 

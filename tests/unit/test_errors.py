@@ -27,6 +27,7 @@ from mkfs_erofs_py.errors import (
     OutOfBoundsError,
     OutputError,
     SourceError,
+    SourceNotFoundError,
     UnreadableError,
     UnsupportedError,
     UsageError,
@@ -46,6 +47,7 @@ RAISED: dict[type[ErofsError], Callable[[], ErofsError]] = {
     WorkerDiedError: lambda: WorkerDiedError("what"),
     CacheFullError: lambda: CacheFullError("what"),
     SourceError: lambda: SourceError(b"/path", "what"),
+    SourceNotFoundError: lambda: SourceNotFoundError("/path", "what"),
     OutputError: lambda: OutputError("/path", "what", errno.ENOSPC),
     UnreadableError: lambda: UnreadableError(Path("/path"), "what", errno.EIO),
     NotFoundError: lambda: NotFoundError(b"/path", "what"),
@@ -145,3 +147,10 @@ def test_what_the_system_says_becomes_the_error_that_fits(
     assert (error.errno, error.strerror, error.filename) == (number, "what it says", "/path")
     assert str(error) == "/path: what it says"
     assert error.exit_code == 2
+
+
+def test_a_source_that_is_missing_is_what_python_says_of_missing_files() -> None:
+    error = SourceError.of("/path", OSError(errno.ENOENT, "what it says"))
+    assert type(error) is SourceNotFoundError
+    assert isinstance(error, FileNotFoundError)
+    assert error.exit_code == 1
