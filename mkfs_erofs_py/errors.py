@@ -4,6 +4,8 @@
 
     ErofsError                      anything below; carries ``exit_code`` for the command line
     ├── UsageError      ValueError  the caller asked for something impossible            (exit 2)
+    │   ├── IsDirectoryError  IsADirectoryError   a directory has no content to read
+    │   └── NotListableError  NotADirectoryError  what is no directory has no entries
     ├── SourceError     OSError     what is to be built cannot be read, or changed       (exit 1)
     │   └── SourceNotFoundError FileNotFoundError there is nothing of that name
     ├── OutputError     OSError     what is to be written cannot be written              (exit 1)
@@ -39,10 +41,12 @@ __all__ = [
     "CutShortError",
     "ErofsError",
     "ImageError",
+    "IsDirectoryError",
     "LinkLoopError",
     "MountError",
     "NotDirectoryError",
     "NotFoundError",
+    "NotListableError",
     "OutOfBoundsError",
     "OutputError",
     "SourceError",
@@ -114,6 +118,12 @@ class _PathError(ErofsError, OSError):
         return type(self), (self.path, self.what, self.errno)  # worker processes send errors to their parents
 
 
+class IsDirectoryError(_PathError, IsADirectoryError, UsageError):
+    """A directory inside an image, read or opened as if it were a file."""
+
+    usual_errno = errno.EISDIR
+
+
 class SourceError(_PathError):
     """A source that cannot be read, holds what the image cannot, or changed while it was read."""
 
@@ -144,6 +154,10 @@ class NotDirectoryError(UnreadableError, NotADirectoryError):
     """A path that leads through something that is no directory."""
 
     usual_errno = errno.ENOTDIR
+
+
+class NotListableError(NotDirectoryError, UsageError):
+    """A file inside an image, listed as if it were a directory."""
 
 
 class LinkLoopError(UnreadableError):

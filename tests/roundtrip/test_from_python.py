@@ -22,9 +22,11 @@ from mkfs_erofs_py import (
     Extracted,
     Finding,
     Image,
+    IsDirectoryError,
     LinkLoopError,
     NotDirectoryError,
     NotFoundError,
+    NotListableError,
     PageCache,
     SourceError,
     UnreadableError,
@@ -448,6 +450,46 @@ def test_missing_things_are_errors_that_python_knows(image: Path, tmp_path: Path
         verify_image(image, tree=nowhere)
     with pytest.raises(UsageError, match="'md5'"):
         verify_image(image, digest="md5")
+
+
+def test_a_file_is_no_directory_and_a_directory_no_file(image: Path) -> None:
+    with Image.open(image) as opened:
+        root, text = opened.root, opened.lookup("/files/text")
+        cases: list[tuple[Callable[[], object], type[Exception], type[OSError], int, object, str]] = [
+            (lambda: opened.read("files/"), IsDirectoryError, IsADirectoryError, errno.EISDIR, "files/", "files/"),
+            (lambda: opened.open_file(b"/"), IsDirectoryError, IsADirectoryError, errno.EISDIR, b"/", "/"),
+            (
+                lambda: opened.read(root),
+                IsDirectoryError,
+                IsADirectoryError,
+                errno.EISDIR,
+                f"inode {root.nid}",
+                f"inode {root.nid}",
+            ),
+            (
+                lambda: opened.readdir("/files/text"),
+                NotListableError,
+                NotADirectoryError,
+                errno.ENOTDIR,
+                "/files/text",
+                "/files/text",
+            ),
+            (
+                lambda: opened.readdir(text),
+                NotListableError,
+                NotDirectoryError,
+                errno.ENOTDIR,
+                f"inode {text.nid}",
+                f"inode {text.nid}",
+            ),
+        ]
+        for call, kind, builtin, number, name, shown in cases:
+            with pytest.raises(builtin) as raised:
+                call()
+            assert type(raised.value) is kind
+            assert isinstance(raised.value, UsageError)
+            assert (raised.value.errno, raised.value.filename, raised.value.exit_code) == (number, name, 2)
+            assert str(raised.value).startswith(f"{shown}: is ")
 
 
 class Failing(io.BytesIO):
