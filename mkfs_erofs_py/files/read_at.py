@@ -10,6 +10,7 @@ the whole process (SIGBUS); ``pread`` says what happened, and where.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -192,7 +193,7 @@ def _reopened(descriptor: bytes, size: int, name: _Name) -> Positional:
     try:
         return Positional(os.open(descriptor, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), size, name)
     except OSError as error:
-        raise UnreadableError(name, f"cannot be read by another process: {error.strerror}") from error
+        raise UnreadableError(name, f"cannot be read by another process: {error.strerror}", error.errno) from error
 
 
 class Seekable:
@@ -270,7 +271,7 @@ def _open_path(path: _Name) -> ReadAt:
     try:
         mode = os.fstat(fd).st_mode
         if stat.S_ISDIR(mode):
-            raise UnreadableError(path, "is a directory, not an image")
+            raise UnreadableError(path, "is a directory, not an image", errno.EISDIR)
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             raise UnreadableError(path, "an image is a file or a block device")
         return Positional(fd, os.lseek(fd, 0, os.SEEK_END), path)
