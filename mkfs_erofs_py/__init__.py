@@ -49,21 +49,23 @@ import importlib
 
 TYPE_CHECKING = False  # the name that type checkers know, without the time that loading typing takes
 if TYPE_CHECKING:
-    from typing import Any
-
     from .check import Change, Difference, Finding, VerifyReport, diff_images, verify_image
     from .errors import (
         CacheFullError,
         CorruptError,
+        CutShortError,
         ErofsError,
         ImageError,
+        IsDirectoryError,
         LinkLoopError,
         MountError,
         NotDirectoryError,
         NotFoundError,
+        NotListableError,
         OutOfBoundsError,
         OutputError,
         SourceError,
+        SourceNotFoundError,
         UnreadableError,
         UnsupportedError,
         UsageError,
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     )
     from .extract import Extracted, extract_image, write_tar
     from .pagecache import Advice, CachedFile, Counters, PageCache
+    from .progress import Progress
     from .read import Image, Inode
     from .sharing import ImageProfile, Range, Saving, Savings, TopFile, measure, predict, profile_image
     from .vfs import Vfs
@@ -94,17 +97,21 @@ __all__ = [
     "ImageError",
     "ImageProfile",
     "Inode",
+    "IsDirectoryError",
     "LinkLoopError",
     "MountError",
     "NotDirectoryError",
     "NotFoundError",
+    "NotListableError",
     "OutOfBoundsError",
     "OutputError",
     "PageCache",
+    "Progress",
     "Range",
     "Saving",
     "Savings",
     "SourceError",
+    "SourceNotFoundError",
     "TopFile",
     "UnreadableError",
     "UnsupportedError",
@@ -139,6 +146,7 @@ _HOMES = {
     "CachedFile": "pagecache",
     "Counters": "pagecache",
     "PageCache": "pagecache",
+    "Progress": "progress",
     "Image": "read",
     "Inode": "read",
     "Savings": "sharing",
@@ -156,10 +164,12 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
+if not TYPE_CHECKING:  # a type checker would believe that the package has every name
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
 
 
 def __dir__() -> list[str]:

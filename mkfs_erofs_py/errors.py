@@ -4,7 +4,10 @@
 
     ErofsError                      anything below; carries ``exit_code`` for the command line
     ├── UsageError      ValueError  the caller asked for something impossible            (exit 2)
+    │   ├── IsDirectoryError  IsADirectoryError   a directory has no content to read
+    │   └── NotListableError  NotADirectoryError  what is no directory has no entries
     ├── SourceError     OSError     what is to be built cannot be read, or changed       (exit 1)
+    │   └── SourceNotFoundError FileNotFoundError there is nothing of that name
     ├── OutputError     OSError     what is to be written cannot be written              (exit 1)
     ├── UnreadableError OSError     an image, or a path in it, cannot be read at all     (exit 2)
     │   ├── NotFoundError     FileNotFoundError   there is nothing of that name
@@ -38,13 +41,16 @@ __all__ = [
     "CutShortError",
     "ErofsError",
     "ImageError",
+    "IsDirectoryError",
     "LinkLoopError",
     "MountError",
     "NotDirectoryError",
     "NotFoundError",
+    "NotListableError",
     "OutOfBoundsError",
     "OutputError",
     "SourceError",
+    "SourceNotFoundError",
     "UnreadableError",
     "UnsupportedError",
     "UsageError",
@@ -57,12 +63,20 @@ __all__ = [
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
-def printable(name: AnyPath) -> str:
-    """Return a name or path as one line of text: undecodable bytes and control characters become ``\\xNN``."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else "".join(f"\\x{b:02x}" for b in c.encode()) for c in text)
+#: Characters of a name that an error shows; a longer one is cut, since the rest of the line is what matters.
+NAME_ROOM = 300
+
+
+def printable(name: AnyPath, room: int | None = None) -> str:
+    """Return a name or path as one line of text: undecodable bytes and control characters become ``\\xNN``.
+
+    Of what is longer than ``room`` characters, that many of its end are shown, behind ``...``.
+    """
+    whole = os.fsencode(name)
+    text = whole.decode("utf-8", "backslashreplace")
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "".join(f"\\x{b:02x}" for b in c.encode()) for c in text)
+    return text if room is None or len(text) <= room else f"...{text[-room:]}"
 
 
 class ErofsError(Exception):
@@ -98,14 +112,26 @@ class _PathError(ErofsError, OSError):
         return kind(path, error.strerror or str(error), error.errno)
 
     def __str__(self) -> str:
-        return f"{printable(self.path)}: {self.what}"
+        return f"{printable(self.path, NAME_ROOM)}: {self.what}"
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return type(self), (self.path, self.what, self.errno)  # worker processes send errors to their parents
 
 
+class IsDirectoryError(_PathError, IsADirectoryError, UsageError):
+    """A directory inside an image, read or opened as if it were a file."""
+
+    usual_errno = errno.EISDIR
+
+
 class SourceError(_PathError):
     """A source that cannot be read, holds what the image cannot, or changed while it was read."""
+
+
+class SourceNotFoundError(SourceError, FileNotFoundError):
+    """There is no such source."""
+
+    usual_errno = errno.ENOENT
 
 
 class OutputError(_PathError):
@@ -128,6 +154,10 @@ class NotDirectoryError(UnreadableError, NotADirectoryError):
     """A path that leads through something that is no directory."""
 
     usual_errno = errno.ENOTDIR
+
+
+class NotListableError(NotDirectoryError, UsageError):
+    """A file inside an image, listed as if it were a directory."""
 
 
 class LinkLoopError(UnreadableError):
@@ -163,7 +193,7 @@ class ImageError(ErofsError):
         super().__init__(what, offset, path)
 
     def __str__(self) -> str:
-        where = f"{printable(self.path)}: " if self.path is not None else ""
+        where = f"{printable(self.path, NAME_ROOM)}: " if self.path is not None else ""
         at = f" (at offset {self.offset})" if self.offset is not None else ""
         return f"{where}{self.what}{at}"
 

@@ -13,8 +13,10 @@ from .errors import UsageError, printable
 
 __all__ = [
     "absolute",
+    "amount",
     "distinct",
     "exact_time",
+    "expect",
     "format_size",
     "format_time",
     "parse_size",
@@ -24,6 +26,7 @@ __all__ = [
     "text",
 ]
 
+Value = TypeVar("Value")
 Values = TypeVar("Values", bound=Iterable[object])
 
 _SIZE = re.compile(r"(0x[0-9a-f]{1,16}|[0-9]{1,20})([kmg]?)(?:i?b)?", re.IGNORECASE)
@@ -111,5 +114,22 @@ def distinct(paths: Sequence[str]) -> list[str]:
 def several(what: str, given: Values) -> Values:
     """Return ``given``; raise ``TypeError`` for a single text or path, whose letters would be taken for several."""
     if isinstance(given, (str, bytes, os.PathLike)):
-        raise TypeError(f"{what}: a sequence is wanted, not the single {given!r}")
+        raise TypeError(f"{what}: a sequence is wanted, not the single {given!r:.300}")
+    return given
+
+
+def expect(what: str, given: Value, kind: type | tuple[type, ...], wanted: str) -> Value:
+    """Return ``given``, the argument called ``what``; raise ``TypeError`` unless it is of a ``kind``.
+
+    Errors call the kind ``wanted``. A ``bool`` is no number.
+    """
+    if not isinstance(given, kind) or isinstance(given, bool):
+        raise TypeError(f"{what}: {wanted} is wanted, not {type(given).__name__}")
+    return given
+
+
+def amount(what: str, given: int) -> int:
+    """Return ``given``, a whole number of at least 0. Raises ``TypeError``, `UsageError`."""
+    if expect(what, given, int, "a whole number") < 0:
+        raise UsageError(f"{what} {given}: a number, 0 or more, is wanted")
     return given

@@ -18,6 +18,7 @@ from .ondisk.constants import Compat
 from .ondisk.inode import file_type
 from .pagecache import PAGE, CachedFile, Counters, PageCache, Tenant, page_round
 from .read import Image, Inode
+from .units import expect
 
 __all__ = ["Entry", "FileSystemFacts", "ImageFetcher", "MountedImage", "Vfs"]
 
@@ -166,7 +167,7 @@ class Vfs:
     """
 
     def __init__(self, cache: PageCache, *, share: bool = True, kernel_rules: bool = False, owns: bool = True) -> None:
-        self.cache = cache
+        self.cache = expect("cache", cache, PageCache, "a PageCache")
         self._owns = owns
         self._share = share
         self._kernel_rules = kernel_rules
@@ -183,7 +184,13 @@ class Vfs:
             self.unmount(self.mounted[-1])
 
     def mount(self, image: Image, name: str, domain: bytes = b"") -> MountedImage:
-        """Mount an image that is open already."""
+        """Mount an image that is open already. Images of one ``domain`` share.
+
+        Raises ``TypeError`` for what is no open image.
+        """
+        expect("image", image, Image, "an Image (see Image.open)")
+        expect("name", name, str, "a text")
+        expect("domain", domain, bytes, "bytes")
         announced = bool(image.superblock.compat & Compat.ISHARE_XATTRS)
         tenant = self.cache.attach(name, domain if self._share else None, announced=announced)
         self._count += 1

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..errors import AnyPath, ImageError, NotDirectoryError, NotFoundError, UsageError
+from ..errors import AnyPath, ImageError, NotDirectoryError, UnreadableError, UsageError
 from ..files.read_at import PathOrFile
 from ..fingerprint import ALGORITHMS
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, opened
+from ..units import amount, expect
 from ..workers.team import available_cores, run
 from .inode import Finding, check
-from .manifest import Digests, read_manifest
+from .manifest import Digests, check_digests, read_manifest
 from .tree import SourceFile, compare_metadata, paths_below
 
 __all__ = ["VerifyReport", "verify_image"]
@@ -88,6 +90,7 @@ def verify_image(
     An image that is malformed, however badly, is a report that is not ``sound``. Raises `UnreadableError` for an
     image or tree that cannot be read at all, `SourceError` for a manifest or a file of the tree, `UsageError`.
     """
+    amount("workers", workers)
     wanted = _wanted(tree, manifest, digest)
     try:
         with opened(image, devices) as one:
@@ -108,13 +111,22 @@ class _Wanted:
 def _wanted(tree: AnyPath | None, manifest: AnyPath | Digests | None, digest: str | None) -> _Wanted:
     if digest is not None and digest not in ALGORITHMS:
         raise UsageError(f"digest {digest!r}: not one of {', '.join(ALGORITHMS)}")
-    if tree is not None and not os.path.isdir(tree):
-        raise (NotDirectoryError if os.path.lexists(tree) else NotFoundError)(tree, "not a directory")
+    if tree is not None:
+        _judge_tree(expect("tree", tree, (str, bytes, os.PathLike), "a path"))
     if isinstance(manifest, (str, bytes, os.PathLike)):
         manifest = read_manifest(manifest)
-    elif manifest is not None and not isinstance(manifest, Mapping):
-        raise TypeError(f"a manifest is a path or a mapping of paths, not {type(manifest).__name__}")
+    elif manifest is not None:
+        check_digests(manifest)
     return _Wanted(os.fsencode(tree).rstrip(b"/") if tree is not None else None, manifest, digest)
+
+
+def _judge_tree(tree: AnyPath) -> None:
+    try:
+        mode = os.stat(tree).st_mode
+    except OSError as error:
+        raise UnreadableError.of(tree, error) from error
+    if not stat.S_ISDIR(mode):
+        raise NotDirectoryError(tree, "not a directory")
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..kernels import Feature, Kernel
+from ..kernels import Feature
 from ..ondisk.constants import Algorithm
 from .protocol import Codec
 
@@ -46,11 +46,6 @@ class Compressor:
     default_window: Callable[[int], int]
     #: Loads its code.
     codec: Callable[[], Codec]
-
-    @property
-    def first_kernel(self) -> Kernel:
-        """The Linux release that first decodes its streams."""
-        return self.feature.first
 
 
 @functools.cache

@@ -3,7 +3,8 @@
 Safety rests on three things. The folder is new or empty, so nothing on the way was planted before. Names come out of
 directories that refuse slashes, NULs, duplicates, and ``.`` and ``..`` anywhere but in their places, so each path is
 made of components that this process created. Every file is created with O_EXCL in its directory's descriptor, which
-is opened without following symbolic links.
+is opened without following symbolic links. Everything is created for its owner alone and gets its mode when it is
+complete, so that the umask, which all threads of a process have in common, is neither changed nor of any effect.
 
 The main process walks, makes directories and everything small; workers write regular files, a directory's worth at a
 time. Times, modes and attributes of directories come last, from the bottom up.
@@ -21,6 +22,7 @@ from ..errors import AnyPath, ErofsError, OutputError
 from ..files.read_at import PathOrFile
 from ..progress import Progress, silent
 from ..read import Image, ImageSource, Inode, opened
+from ..units import amount
 from ..workers.team import available_cores, run
 from .extracted import Extracted, Extracting
 from .select import selected
@@ -61,6 +63,7 @@ def extract_image(
     Raises `OutputError` for what cannot be written, `NotFoundError` for a path that the image does not have,
     `UnreadableError`, and `ImageError` for what is malformed. What was written before stays.
     """
+    amount("workers", workers)
     with opened(image, devices) as one:
         return _extract(one, paths, os.fsencode(folder), workers, progress or silent)
 
@@ -69,21 +72,21 @@ def _extract(
     image: Image, paths: Sequence[str | bytes] | None, folder: bytes, workers: int, progress: Progress
 ) -> Extracted:
     count = 1 if image.bound else workers or (1 if image.size < _SMALL else available_cores())
-    expected = image.superblock.inodes
+    total = image.superblock.inodes if paths is None else None
     top = _new_folder(folder)
     try:
         writer = _Writer(image, top, folder)
-        tally = Extracting()
-        umask = os.umask(0)  # modes are the image's; the folder itself stays closed until the end
-        try:
-            with contextlib.closing(run(writer.batches(selected(image, paths)), writer.write_files, count)) as parts:
-                for part in parts:
-                    tally.add(part)
-                    progress("extracting", min(tally.inodes, expected), expected)
-            writer.finish()
-        finally:
-            os.umask(umask)
-        tally.add(writer.done)
+        tally = writer.done
+
+        def report() -> None:
+            progress("extracting", tally.inodes if total is None else min(tally.inodes, total), total)
+
+        with contextlib.closing(run(writer.batches(selected(image, paths)), writer.write_files, count)) as parts:
+            for part in parts:
+                tally.add(part)
+                report()
+        writer.finish()
+        report()
         return tally.extracted()
     finally:
         os.close(top)
@@ -260,14 +263,10 @@ class _Writer:
         return done
 
     def _write_file(self, path: bytes, name: bytes, inode: Inode, folder: int, done: Extracting) -> None:
-        plain = not inode.mode & 0o7000 and (not self._root or (inode.uid, inode.gid) == self._owner)
-        fd = os.open(name, _NEW_FILE, inode.mode & 0o777 if plain else 0o600, dir_fd=folder)
+        fd = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
         try:
             self._write_data(fd, inode)
-            if plain and not inode.xattr_size and (self._root or (inode.uid, inode.gid) == self._owner):
-                self._set_time(inode, done, fd, None)
-            else:
-                self._set_metadata(path, inode, done, fd)
+            self._set_metadata(path, inode, done, fd)
         finally:
             os.close(fd)
 
@@ -355,7 +354,7 @@ def _reopened(image: Image, top: bytes, folder: bytes) -> _Writer:
     try:
         return _Writer(image, os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), folder)
     except OSError as error:
-        raise OutputError(folder, error.strerror or str(error)) from error
+        raise OutputError.of(folder, error) from error
 
 
 def _write_all(fd: int, parts: list[bytes | memoryview], offset: int) -> None:

@@ -56,13 +56,15 @@ def write_tar(
     """
     if not hasattr(file, "write"):
         raise TypeError(f"a tar stream goes to a binary file, not {type(file).__name__}")
+    if hasattr(file, "encoding"):
+        raise TypeError("a tar stream goes to a binary file, not to one that was opened for text")
     with opened(image, devices) as one:
         return _write(one, paths, file, progress or silent)
 
 
 def _write(image: Image, paths: Sequence[str | bytes] | None, out: BinaryIO, progress: Progress) -> Extracted:
     done = Extracting()
-    expected = image.superblock.inodes
+    total = image.superblock.inodes if paths is None else None
     first: dict[int, bytes] = {}
     written = 0
     for path, inode in selected(image, paths):
@@ -70,7 +72,7 @@ def _write(image: Image, paths: Sequence[str | bytes] | None, out: BinaryIO, pro
             done.left_out["sockets"] += 1
             continue
         done.inodes += 1
-        progress("extracting", min(done.inodes, expected), expected)
+        progress("extracting", done.inodes if total is None else min(done.inodes, total), total)
         name = b"." + path if path != b"/" else b"."
         known = first.setdefault(inode.nid, name) if inode.nlink > 1 and not inode.is_dir else name
         header = _header(image, name, inode, known if known != name else None, done)

@@ -10,12 +10,13 @@ the whole process (SIGBUS); ``pread`` says what happened, and where.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
 from typing import BinaryIO, Protocol
 
-from ..errors import CutShortError, OutOfBoundsError, UnreadableError
+from ..errors import NAME_ROOM, CutShortError, OutOfBoundsError, UnreadableError, UsageError, printable
 
 __all__ = ["Buffer", "Memory", "PathOrFile", "Positional", "ReadAt", "Seekable", "open_read_at"]
 
@@ -38,8 +39,8 @@ class ReadAt(Protocol):
     def read_at(self, offset: int, length: int) -> Buffer:
         """Return exactly ``length`` bytes from ``offset``.
 
-        Raises ``OutOfBoundsError`` for bytes beyond ``size`` and once it is closed, ``CutShortError`` for bytes that
-        are no longer there, ``UnreadableError`` where the device fails.
+        Raises ``OutOfBoundsError`` for bytes beyond ``size``, ``CutShortError`` for bytes that are no longer there,
+        ``UnreadableError`` where the device fails, ``UsageError`` once a file was closed by `close`.
         """
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
@@ -126,7 +127,7 @@ class Positional:
             raise _refuse(offset, length, self.size)
         held = self._held
         if held is None:
-            raise self._closed(offset)
+            raise self._closed()
         try:
             data = os.pread(held.number, length, offset)
         except OSError as error:
@@ -140,7 +141,7 @@ class Positional:
             raise _refuse(offset, length, self.size)
         held = self._held
         if held is None:
-            raise self._closed(offset)
+            raise self._closed()
         try:
             done = os.preadv(held.number, (buffer,), offset)
         except OSError as error:
@@ -148,8 +149,8 @@ class Positional:
         if done < length:
             buffer[done:] = self._on(held, b"", offset + done, length - done)
 
-    def _closed(self, offset: int) -> OutOfBoundsError:
-        return OutOfBoundsError("was closed, nothing can be read any more", offset, self.name)
+    def _closed(self) -> UsageError:
+        return UsageError(f"{printable(self.name, NAME_ROOM)}: was closed, nothing can be read any more")
 
     def _on(self, held: _Descriptor, data: bytes, offset: int, length: int) -> bytes:
         """Read on after a short count, which a signal, a failing device, the end or sheer length may have caused."""
@@ -171,7 +172,7 @@ class Positional:
         """See :meth:`ReadAt.check`."""
         held = self._held
         if held is None:
-            raise self._closed(0)
+            raise self._closed()
         left = os.fstat(held.number).st_size
         if left < self._file_size:
             raise _cut_short(self.name, left, self._file_size)
@@ -184,7 +185,7 @@ class Positional:
         """Have a worker process that was not forked open the same file again: by its name it might find another."""
         held = self._held
         if held is None:
-            raise UnreadableError(self.name, "was closed, nothing can be read any more")
+            raise self._closed()
         return _reopened, (b"/proc/%d/fd/%d" % (os.getpid(), held.number), self.size, self.name)
 
 
@@ -192,7 +193,7 @@ def _reopened(descriptor: bytes, size: int, name: _Name) -> Positional:
     try:
         return Positional(os.open(descriptor, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), size, name)
     except OSError as error:
-        raise UnreadableError(name, f"cannot be read by another process: {error.strerror}") from error
+        raise UnreadableError(name, f"cannot be read by another process: {error.strerror}", error.errno) from error
 
 
 class Seekable:
@@ -253,6 +254,8 @@ def open_read_at(source: PathOrFile) -> ReadAt:
     if isinstance(source, (str, bytes, os.PathLike)):
         return _open_path(os.fspath(source))
     if hasattr(source, "read") and hasattr(source, "seek"):
+        if hasattr(source, "encoding"):
+            raise TypeError("an image is read from a binary file, not from one that was opened for text")
         return Seekable(source)
     raise TypeError(f"an image is a path, a file object or a memoryview, not {type(source).__name__}")
 
@@ -268,7 +271,7 @@ def _open_path(path: _Name) -> ReadAt:
     try:
         mode = os.fstat(fd).st_mode
         if stat.S_ISDIR(mode):
-            raise UnreadableError(path, "is a directory, not an image")
+            raise UnreadableError(path, "is a directory, not an image", errno.EISDIR)
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             raise UnreadableError(path, "an image is a file or a block device")
         return Positional(fd, os.lseek(fd, 0, os.SEEK_END), path)

@@ -107,7 +107,7 @@ def statistics(point: str) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads(zlib.decompress(os.getxattr(point, STATISTICS)))
     except OSError as error:
-        raise MountError(point, error.strerror or str(error)) from error
+        raise MountError.of(point, error) from error
     return facts
 
 

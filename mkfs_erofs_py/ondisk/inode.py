@@ -91,11 +91,6 @@ class InodeRecord:
         """The ``i_format`` word."""
         return self.extended | self.layout << 1 | self.flag << 4
 
-    @property
-    def head_size(self) -> int:
-        """Bytes of the record itself: 32 or 64."""
-        return EXTENDED_SIZE if self.extended else COMPACT_SIZE
-
     def pack(self) -> bytes:
         """Return the record's 32 or 64 bytes. Called once an inode, hence by position and without a detour."""
         if self.extended:

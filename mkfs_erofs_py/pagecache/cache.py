@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Hashable
 
 from ..errors import UsageError
+from ..units import expect
 from .counters import Counters
 from .fetcher import PAGE, Fetcher
 from .handle import CachedFile
@@ -91,7 +92,7 @@ class PageCache:
         strict: bool = False,
         warn: Callable[[str], None] = _log.warning,
     ) -> None:
-        if budget is not None and budget < PAGE:
+        if budget is not None and expect("budget", budget, int, "a whole number of bytes") < PAGE:
             raise UsageError(f"a page cache of {budget} bytes cannot hold a page of {PAGE}")
         self.budget = budget
         self.strict = strict
@@ -102,6 +103,8 @@ class PageCache:
 
         ``announced`` tells whether the image's superblock announces fingerprints.
         """
+        if domain is not None:
+            expect("domain", domain, bytes, "bytes")
         return Tenant(self._store, self._store.attach(name, domain, announced))
 
     def counters(self) -> Counters:

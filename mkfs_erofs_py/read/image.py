@@ -8,12 +8,21 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from ..errors import CorruptError, ImageError, UsageError
+from ..errors import (
+    NAME_ROOM,
+    CorruptError,
+    ImageError,
+    IsDirectoryError,
+    NotListableError,
+    UsageError,
+    printable,
+)
 from ..files.read_at import Buffer, PathOrFile, ReadAt, Seekable, open_read_at
 from ..ondisk.constants import Incompat
 from ..ondisk.device import DeviceSlot
 from ..ondisk.dirent import Dirent
 from ..ondisk.superblock import AlgorithmRecord, LongPrefix, Superblock
+from ..units import several
 from .data import CACHE_BYTES, DataReader
 from .file import ErofsFile
 from .inode import Inode, load_inode
@@ -43,6 +52,8 @@ class Image:
 
     @naming
     def __init__(self, image: ReadAt, devices: Sequence[ReadAt] = (), *, cache_bytes: int = CACHE_BYTES) -> None:
+        if not hasattr(image, "read_at"):
+            raise TypeError(f"a path, file or memoryview becomes an Image by Image.open (got {type(image).__name__})")
         #: The path of the image, or what else it is known by; ``None`` for bytes in memory.
         self.name = image.name
         volume = self._volume = Volume(image, devices)
@@ -71,7 +82,7 @@ class Image:
         """
         readers: list[ReadAt] = []
         try:
-            for one in (source, *devices):
+            for one in (source, *several("devices", devices)):
                 readers.append(open_read_at(one))
             return cls(readers[0], readers[1:], cache_bytes=cache_bytes)
         except BaseException:
@@ -84,7 +95,10 @@ class Image:
         return type(self), (self._volume.image, tuple(self._volume.devices))
 
     def close(self) -> None:
-        """Close the image and its devices; harmless when repeated. What was read stays valid."""
+        """Close the image and its devices; harmless when repeated. What was read stays valid.
+
+        To read more of an image file is a ``UsageError`` from now on.
+        """
         self._volume.release()
 
     def __enter__(self) -> Self:
@@ -159,10 +173,13 @@ class Image:
 
     @naming_all
     def readdir(self, target: Target) -> Iterator[Dirent]:
-        """Yield a directory's entries (``name``, ``nid``, ``type``) in order, ``.`` and ``..`` among them."""
+        """Yield a directory's entries (``name``, ``nid``, ``type``) in order, ``.`` and ``..`` among them.
+
+        Raises ``NotListableError`` for what is no directory.
+        """
         inode = self._inode(target)
         if not inode.is_dir:
-            raise UsageError(f"{_shown(target)} is not a directory")
+            raise NotListableError(_name(target), "is not a directory")
         return self._tree.entries(inode)
 
     @naming
@@ -309,25 +326,31 @@ class Image:
 
     @naming
     def read(self, target: Target) -> bytes:
-        """Return the whole content of a file of up to 2 GiB."""
+        """Return the whole content of a file of up to 2 GiB. Raises ``IsDirectoryError``."""
         inode = self._inode(target)
         if inode.is_dir:
-            raise UsageError(f"{_shown(target)} is a directory")
+            raise IsDirectoryError(_name(target), "is a directory")
         return self._data.pread(inode, inode.size, 0)
 
     def open_file(self, target: Target) -> ErofsFile:
-        """Open a regular file as an unbuffered binary file object (wrap it in ``io.BufferedReader`` at will)."""
+        """Open a regular file as an unbuffered binary file object (wrap it in ``io.BufferedReader`` at will).
+
+        Raises ``IsDirectoryError``, ``UsageError`` for what else is no regular file.
+        """
         inode = self._inode(target)
+        if inode.is_dir:
+            raise IsDirectoryError(_name(target), "is a directory")
         if not inode.is_file:
             raise UsageError(f"{_shown(target)} is not a regular file")
-        name = target if not isinstance(target, Inode) else f"inode {target.nid}"
-        return ErofsFile(self.pread, inode, name)
+        return ErofsFile(self.pread, inode, _name(target))
 
     def _inode(self, target: Target, *, follow: bool = True) -> Inode:
         return target if isinstance(target, Inode) else self.lookup(target, follow=follow)
 
 
+def _name(target: Target) -> str | bytes:
+    return f"inode {target.nid}" if isinstance(target, Inode) else target
+
+
 def _shown(target: Target) -> str:
-    if isinstance(target, Inode):
-        return f"inode {target.nid}"
-    return os.fsencode(target).decode("utf-8", "backslashreplace")
+    return printable(_name(target), NAME_ROOM)

@@ -59,9 +59,8 @@ class Volume:
         self.epoch = sb.epoch
         self.fixed_nsec = sb.fixed_nsec
         self.incompat = int(sb.incompat)
-        self.checksum_found: int | None = None
         if sb.compat & Compat.SB_CHKSUM:
-            self.checksum_found = self._checksum()
+            self._judge_checksum()
         self.records = self._records()
         self.algorithms = self._algorithms()
         #: LZ4 streams of images without the bit stand in front of their padding, not behind it.
@@ -77,7 +76,7 @@ class Volume:
 
     # -- what is judged once -----------------------------------------------------------------------
 
-    def _checksum(self) -> int:
+    def _judge_checksum(self) -> None:
         sb = self.superblock
         end = checksum_end(self.block_size)
         found = checksum(self.image.read_at(SUPERBLOCK_OFFSET, end - SUPERBLOCK_OFFSET))
@@ -85,7 +84,6 @@ class Volume:
             raise CorruptError(
                 f"superblock checksum is {sb.checksum:#010x}, its bytes give {found:#010x}", SUPERBLOCK_OFFSET + 4
             )
-        return found
 
     def _records(self) -> list[AlgorithmRecord]:
         sb = self.superblock

@@ -8,7 +8,9 @@ import json
 import os
 import pickle
 import tarfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,12 +22,16 @@ from mkfs_erofs_py import (
     Extracted,
     Finding,
     Image,
+    IsDirectoryError,
     LinkLoopError,
     NotDirectoryError,
     NotFoundError,
+    NotListableError,
+    PageCache,
     SourceError,
     UnreadableError,
     UsageError,
+    Vfs,
     build_image,
     diff_images,
     extract_image,
@@ -66,12 +72,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.stages: list[str] = []
+        self.last: tuple[int, int | None] = 0, None
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         assert isinstance(stage, str)
         assert done > 0
         assert total is None or done <= total
         self.stages.append(stage)
+        self.last = done, total
 
 
 SOURCES: dict[str, Callable[[Path], Any]] = {
@@ -162,9 +170,54 @@ def test_extraction_says_what_it_wrote(workers: int, image: Path, sample_tree: P
     assert done.inodes == len(_walk(image))
     assert done.files == sum(inode.is_file for _, inode in _inodes(image))
     assert set(heard.stages) == {"extracting"}
+    with Image.open(image) as opened:
+        assert heard.last == (opened.superblock.inodes, opened.superblock.inodes)
     assert done.left_out == {}
     assert json.loads(json.dumps(done.as_dict()))["size"] == done.size
     assert pickle.loads(pickle.dumps(done)) == done
+
+
+def test_nobody_knows_beforehand_how_many_inodes_are_at_some_paths(image: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    done = extract_image(image, tmp_path / "out", paths=["files"], progress=heard)
+    assert heard.last == (done.inodes, None)
+    done = write_tar(image, io.BytesIO(), paths=["files"], progress=heard)
+    assert heard.last == (done.inodes, None)
+
+
+def _umask() -> int:
+    """Return this process's umask without setting it for a moment, as ``os.umask`` would."""
+    (line,) = (one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("Umask:"))
+    return int(line.split()[1], 8)
+
+
+def test_the_umask_is_neither_changed_nor_of_effect(image: Path, sample_tree: Path, tmp_path: Path) -> None:
+    """It belongs to all threads: whoever set it back while another one extracts would do so too early, or too late."""
+    both = threading.Barrier(2, timeout=60)
+    met: set[str] = set()
+    seen: set[int] = set()
+
+    def extract(name: str) -> Extracted:
+        def progress(*_: object) -> None:
+            if name not in met:
+                met.add(name)
+                both.wait()
+            seen.add(_umask())
+
+        return extract_image(image, tmp_path / name, workers=1, progress=progress)
+
+    before = os.umask(0o77)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            one, other = threads.map(extract, ("one", "other"))
+        seen.add(_umask())
+    finally:
+        os.umask(before)
+    assert seen == {0o77}
+    assert one == other
+    if os.geteuid() == 0:
+        for name in ("one", "other"):
+            assert compare_trees(sample_tree, tmp_path / name) == []
 
 
 def test_no_paths_are_nothing(image: Path, tmp_path: Path) -> None:
@@ -195,9 +248,16 @@ def test_a_tar_stream_goes_to_any_file(image: Path) -> None:
     assert set(heard.stages) == {"extracting"}
 
 
+def untyped(value: object) -> Any:
+    """Hide from the type checker what it would refuse."""
+    return value
+
+
 def test_a_wrong_argument_is_a_type_error_in_one_line(image: Path, tmp_path: Path) -> None:
     out: Any = tmp_path / "out"
     single: Any = "/files"
+    opened = Image.open(image)
+    text: Any = (tmp_path / "text").open("w+")
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: extract_image(image, out, paths=single), "paths: a sequence is wanted, not the single '/files'"),
         (lambda: write_tar(image, io.BytesIO(), paths=single), "paths: a sequence is wanted, not the single '/files'"),
@@ -206,12 +266,58 @@ def test_a_wrong_argument_is_a_type_error_in_one_line(image: Path, tmp_path: Pat
         (lambda: predict(single), "images: a sequence is wanted, not the single '/files'"),
         (lambda: measure(single), "images: a sequence is wanted, not the single '/files'"),
         (lambda: write_tar(image, single), "a tar stream goes to a binary file, not str"),
-        (lambda: verify_image(image, manifest=cast(Any, 5)), "a manifest is a path or a mapping of paths, not int"),
+        (lambda: verify_image(image, manifest=untyped(5)), "a manifest is a path or a mapping of paths, not int"),
+        (
+            lambda: verify_image(image, manifest=untyped({"/a": ("sha256", "0")})),
+            "a manifest's path: bytes is wanted, not str",
+        ),
+        (
+            lambda: verify_image(image, manifest=untyped({b"/a": "0"})),
+            "a manifest's value: (algorithm, digest in hex) is wanted, not str",
+        ),
+        (
+            lambda: verify_image(image, manifest=untyped({b"/a": ("sha256", b"0")})),
+            "a manifest's value: two texts are wanted, algorithm and digest in hex",
+        ),
+        (lambda: verify_image(image, tree=untyped(5)), "tree: a path is wanted, not int"),
+        (lambda: verify_image(image, workers=untyped("2")), "workers: a whole number is wanted, not str"),
+        (lambda: extract_image(image, out, workers=untyped(True)), "workers: a whole number is wanted, not bool"),
+        (lambda: Image.open(image, devices=single), "devices: a sequence is wanted, not the single '/files'"),
+        (lambda: Image(single), "a path, file or memoryview becomes an Image by Image.open (got str)"),
+        (lambda: Vfs(single), "cache: a PageCache is wanted, not str"),
+        (lambda: Vfs(PageCache()).mount(single, "x"), "image: an Image (see Image.open) is wanted, not str"),
+        (lambda: Vfs(PageCache()).mount(opened, untyped(b"x")), "name: a text is wanted, not bytes"),
+        (lambda: Vfs(PageCache()).mount(opened, "x", untyped("mine")), "domain: bytes is wanted, not str"),
+        (lambda: PageCache().attach("x", untyped("mine")), "domain: bytes is wanted, not str"),
+        (lambda: PageCache(untyped("1")), "budget: a whole number of bytes is wanted, not str"),
+        (lambda: Image.open(text), "an image is read from a binary file, not from one that was opened for text"),
+        (
+            lambda: write_tar(image, text),
+            "a tar stream goes to a binary file, not to one that was opened for text",
+        ),
+    ]
+    with opened, text:
+        for call, message in cases:
+            with pytest.raises(TypeError) as raised:
+                call()
+            assert str(raised.value) == message
+
+
+def test_a_wrong_value_is_a_usage_error_in_one_line(image: Path, tmp_path: Path) -> None:
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: verify_image(image, workers=-1), "workers -1: a number, 0 or more, is wanted"),
+        (lambda: extract_image(image, tmp_path / "out", workers=-1), "workers -1: a number, 0 or more, is wanted"),
+        (lambda: PageCache(5), "a page cache of 5 bytes cannot hold a page of 4096"),
+        (
+            lambda: verify_image(image, manifest={b"/a": ("md5", "0")}),
+            "a manifest's algorithm 'md5': not one of blake3, sha256",
+        ),
     ]
     for call, message in cases:
-        with pytest.raises(TypeError) as raised:
+        with pytest.raises(UsageError) as raised:
             call()
         assert str(raised.value) == message
+    assert not (tmp_path / "out").exists()
 
 
 def test_differences_are_values_in_order(changed: tuple[Path, Path]) -> None:
@@ -248,6 +354,28 @@ def test_sharing_is_foretold_and_measured_from_paths(changed: tuple[Path, Path])
         measure(changed, names=["one"])
     with pytest.raises(UsageError, match="--top -1"):
         predict(changed, top=-1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_image_that_was_closed_is_not_blamed(workers: int, image: Path, tmp_path: Path) -> None:
+    with Image.open(image) as opened:
+        root = opened.root
+    calls: list[Callable[[], object]] = [
+        lambda: list(opened.walk()),
+        lambda: list(opened.readdir(root)),
+        opened.check,
+        lambda: pickle.dumps(opened),
+        lambda: verify_image(opened, workers=workers),
+        lambda: extract_image(opened, tmp_path / "out", workers=workers),
+        lambda: write_tar(opened, io.BytesIO()),
+        lambda: diff_images(opened, image),
+        lambda: profile_image(opened),
+        lambda: measure([opened]),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError) as raised:
+            call()
+        assert str(raised.value) == f"{image}: was closed, nothing can be read any more"
 
 
 class StopError(Exception):
@@ -313,10 +441,55 @@ def test_missing_things_are_errors_that_python_knows(image: Path, tmp_path: Path
             assert type(raised.value) is kind
             assert (raised.value.errno, raised.value.filename) == (number, name)
             assert str(raised.value).count("\n") == 0
-    with pytest.raises(SourceError):
+    with pytest.raises(SourceError) as refused:
         verify_image(image, manifest=nowhere)
+    assert isinstance(refused.value, FileNotFoundError)
+    assert refused.value.exit_code == 2
+    assert str(refused.value) == f"{nowhere}: No such file or directory"
+    with pytest.raises(NotFoundError, match=r"nowhere: No such file or directory$"):
+        verify_image(image, tree=nowhere)
     with pytest.raises(UsageError, match="'md5'"):
         verify_image(image, digest="md5")
+
+
+def test_a_file_is_no_directory_and_a_directory_no_file(image: Path) -> None:
+    with Image.open(image) as opened:
+        root, text = opened.root, opened.lookup("/files/text")
+        cases: list[tuple[Callable[[], object], type[Exception], type[OSError], int, object, str]] = [
+            (lambda: opened.read("files/"), IsDirectoryError, IsADirectoryError, errno.EISDIR, "files/", "files/"),
+            (lambda: opened.open_file(b"/"), IsDirectoryError, IsADirectoryError, errno.EISDIR, b"/", "/"),
+            (
+                lambda: opened.read(root),
+                IsDirectoryError,
+                IsADirectoryError,
+                errno.EISDIR,
+                f"inode {root.nid}",
+                f"inode {root.nid}",
+            ),
+            (
+                lambda: opened.readdir("/files/text"),
+                NotListableError,
+                NotADirectoryError,
+                errno.ENOTDIR,
+                "/files/text",
+                "/files/text",
+            ),
+            (
+                lambda: opened.readdir(text),
+                NotListableError,
+                NotDirectoryError,
+                errno.ENOTDIR,
+                f"inode {text.nid}",
+                f"inode {text.nid}",
+            ),
+        ]
+        for call, kind, builtin, number, name, shown in cases:
+            with pytest.raises(builtin) as raised:
+                call()
+            assert type(raised.value) is kind
+            assert isinstance(raised.value, UsageError)
+            assert (raised.value.errno, raised.value.filename, raised.value.exit_code) == (number, name, 2)
+            assert str(raised.value).startswith(f"{shown}: is ")
 
 
 class Failing(io.BytesIO):

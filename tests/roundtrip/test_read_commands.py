@@ -253,6 +253,13 @@ def test_a_manifest_proves_and_disproves(image: Path, tmp_path: Path, cli: Cli) 
     assert "is not in the manifest" in out
 
 
+def test_a_manifest_or_tree_that_is_not_there_cannot_be_read(image: Path, tmp_path: Path, cli: Cli) -> None:
+    for option in ("--manifest", "--against"):
+        status, _, err = cli("verify", image, option, tmp_path / "nowhere")
+        assert status == 2
+        assert err == f"mkfs-erofs-py: {tmp_path}/nowhere: No such file or directory\n"
+
+
 def test_a_manifest_may_come_from_sha256sum(image: Path, sample_tree: Path, tmp_path: Path, cli: Cli) -> None:
     names = sorted(str(path.relative_to(sample_tree)) for path in (sample_tree / "files").iterdir())
     with (tmp_path / "sums").open("wb") as out:

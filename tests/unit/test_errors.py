@@ -20,13 +20,16 @@ from mkfs_erofs_py.errors import (
     CutShortError,
     ErofsError,
     ImageError,
+    IsDirectoryError,
     LinkLoopError,
     MountError,
     NotDirectoryError,
     NotFoundError,
+    NotListableError,
     OutOfBoundsError,
     OutputError,
     SourceError,
+    SourceNotFoundError,
     UnreadableError,
     UnsupportedError,
     UsageError,
@@ -46,10 +49,13 @@ RAISED: dict[type[ErofsError], Callable[[], ErofsError]] = {
     WorkerDiedError: lambda: WorkerDiedError("what"),
     CacheFullError: lambda: CacheFullError("what"),
     SourceError: lambda: SourceError(b"/path", "what"),
+    SourceNotFoundError: lambda: SourceNotFoundError("/path", "what"),
     OutputError: lambda: OutputError("/path", "what", errno.ENOSPC),
     UnreadableError: lambda: UnreadableError(Path("/path"), "what", errno.EIO),
     NotFoundError: lambda: NotFoundError(b"/path", "what"),
     NotDirectoryError: lambda: NotDirectoryError(b"/path", "what"),
+    IsDirectoryError: lambda: IsDirectoryError(b"/path", "what"),
+    NotListableError: lambda: NotListableError(b"/path", "what"),
     LinkLoopError: lambda: LinkLoopError(b"/path", "what"),
     MountError: lambda: MountError("/path", "what"),
     ImageError: lambda: ImageError("what", 5, "/path"),
@@ -119,6 +125,15 @@ def test_errors_travel_between_processes(kind: type[ErofsError]) -> None:
 
 
 @pytest.mark.parametrize(
+    "error",
+    [UnreadableError(b"x" * 100_000, "what is wrong"), CorruptError("what is wrong", None, "x" * 100_000)],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_longest_name_leaves_room_for_what_is_wrong(error: ErofsError) -> None:
+    assert re.fullmatch(r"\.\.\.x{300}: what is wrong", str(error))
+
+
+@pytest.mark.parametrize(
     ("number", "kind", "builtin"),
     [
         (errno.ENOENT, NotFoundError, FileNotFoundError),
@@ -136,3 +151,10 @@ def test_what_the_system_says_becomes_the_error_that_fits(
     assert (error.errno, error.strerror, error.filename) == (number, "what it says", "/path")
     assert str(error) == "/path: what it says"
     assert error.exit_code == 2
+
+
+def test_a_source_that_is_missing_is_what_python_says_of_missing_files() -> None:
+    error = SourceError.of("/path", OSError(errno.ENOENT, "what it says"))
+    assert type(error) is SourceNotFoundError
+    assert isinstance(error, FileNotFoundError)
+    assert error.exit_code == 1

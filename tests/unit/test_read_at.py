@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mkfs_erofs_py.errors import CutShortError, ImageError, OutOfBoundsError, UnreadableError
+from mkfs_erofs_py.errors import CutShortError, ImageError, OutOfBoundsError, UnreadableError, UsageError
 from mkfs_erofs_py.files.read_at import ReadAt, open_read_at
 from mkfs_erofs_py.files.windows import MOST_WINDOWS, WINDOW, Windows
 from tests.support.images import noise
@@ -155,7 +155,7 @@ def test_closing_while_others_read_leaves_them_their_file(path: Path, monkeypatc
 
     monkeypatch.setattr(os, "pread", late)
     assert source.read_at(10, 100) == CONTENT[10:110]
-    with pytest.raises(OutOfBoundsError, match="was closed"):
+    with pytest.raises(UsageError, match="was closed"):
         source.read_at(10, 100)
     os.close(opened.pop())
     assert not opened

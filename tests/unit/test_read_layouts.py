@@ -481,7 +481,7 @@ def test_a_closed_image_lets_go_of_its_file_but_not_of_pieces(tmp_path: Path) ->
     image.close()
     assert not held()
     assert b"".join(piece for _, piece in pieces) == data
-    with pytest.raises(OutOfBoundsError):
+    with pytest.raises(UsageError, match="image: was closed"):
         image.read("file")
 
 

@@ -110,6 +110,12 @@ def test_names_are_shown_on_one_line(name: bytes, shown: str) -> None:
     assert printable(text(name)) == shown
 
 
+def test_of_a_name_too_long_to_show_the_end_is_shown() -> None:
+    assert printable("/folder/file", 12) == "/folder/file"
+    assert printable("/folder/file", 11) == "...folder/file"
+    assert printable(b"\n" * 99, 8) == r"...\x0a\x0a"
+
+
 def test_names_in_json_give_their_bytes_back() -> None:
     assert os.fsencode(text(b"\xff\n\xc3\xa4")) == b"\xff\n\xc3\xa4"
 
