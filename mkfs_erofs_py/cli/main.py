@@ -50,15 +50,6 @@ class _LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except EOFError as error:
-            # An OutOfBoundsError is an EOFError, too, which click would take for the end of a terminal's input.
-            if isinstance(error, ErofsError):
-                return error
-            raise
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
@@ -136,8 +127,13 @@ def run(argv: list[str] | None = None) -> NoReturn:
 
 def _run(argv: list[str]) -> int:
     try:
-        result: Any = main.main(argv, prog_name=PROGRAM, standalone_mode=False)
+        # Not by `main.main`: that would take our own EOFErrors for the end of a terminal's input, and a reader of our
+        # output who leaves for a fault.
+        with main.make_context(PROGRAM, list(argv)) as context:
+            result: Any = main.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except click.UsageError as error:
         hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         return _fail(error.format_message().rstrip(".") + hint, 2)
@@ -145,8 +141,6 @@ def _run(argv: list[str]) -> int:
         return _fail(error.format_message(), error.exit_code)
     except ErofsError as error:
         return _fail(str(error), error.exit_code)
-    except click.Abort:
-        return _fail("interrupted", 130)
     except _Signalled as signalled:
         return _ended_by(signalled)
     except RuntimeError as error:
@@ -163,8 +157,6 @@ def _run(argv: list[str]) -> int:
         return _fail(f"{where}{error.strerror or error}", 1)
     except MemoryError:
         return _fail("out of memory", 1)
-    if isinstance(result, ErofsError):
-        return _fail(str(result), result.exit_code)
     return result if isinstance(result, int) else 0
 
 

@@ -385,3 +385,17 @@ def test_an_attribute_that_tar_cannot_name_is_left_out_and_said(tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, b"left out: attributes whose names are not UTF-8 (1)\n")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         assert "./file" in archive.getnames()
+
+
+@pytest.mark.parametrize("words", [["ls", "-lR"], ["cat"], ["dump", "--map"], ["extract"]], ids=lambda words: words[0])
+def test_a_reader_that_leaves_ends_a_command_without_a_word(words: list[str], image: Path, tmp_path: Path) -> None:
+    """As programs end that do not handle SIGPIPE: 128 and its number."""
+    behind = {"cat": ["files/text"], "extract": ["-"]}.get(words[0], [])
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-m", "mkfs_erofs_py", *words, str(image), *behind]
+    try:
+        done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, text=True)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
