@@ -334,8 +334,8 @@ def work(*_, **__):
     Late()
     time.sleep(5)
 
-cli.main.main = work
-cli.run([])
+cli.main.invoke = work
+cli.run(["ls"])
 """
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         argv = [sys.executable, "-c", program, str(int(number))]

@@ -78,7 +78,8 @@ class Run:
 
     def __call__(self) -> tuple[int, str]:
         try:
-            result: Any = main.main(self.argv, prog_name="test", standalone_mode=False)
+            with main.make_context("test", list(self.argv)) as context:
+                result: Any = main.invoke(context)
         except ErofsError as error:
             result = error
         return (result.exit_code, str(result)) if isinstance(result, ErofsError) else (result or 0, "")
