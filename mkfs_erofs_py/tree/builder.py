@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import stat
+from typing import NoReturn
 
 from ..errors import SourceError, printable
 from .node import Facts, Node
@@ -16,6 +17,9 @@ _NAME_MAX, _TARGET_MAX = 255, 4095
 #: Linux's limits of owners, of device numbers, and of times and sizes, which have 64 bits with a sign.
 _ID_MAX, _MAJOR_MAX, _MINOR_MAX = 0xFFFF_FFFF, 0xFFF, 0xF_FFFF
 _SIGNED = 1 << 63
+_SECOND = 1_000_000_000
+_NO_NAMES = {b"", b".", b".."}
+_NO_DEVICE = (0, 0)
 _TYPES = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK}
 #: What a folder is that sources name on the way to a file, but never describe.
 _IMPLIED = Facts(stat.S_IFDIR | 0o755, 0, 0, 0, 0)
@@ -158,35 +162,42 @@ def _children(folder: Draft, name: bytes) -> dict[bytes, Draft]:
 
 
 def _check_name(name: bytes) -> None:
-    if not 1 <= len(name) <= _NAME_MAX or b"/" in name or b"\0" in name or name in (b".", b".."):
+    if b"/" in name or b"\0" in name or name in _NO_NAMES or len(name) > _NAME_MAX:
         raise SourceError(name or b"''", f"is no name: 1 to {_NAME_MAX} bytes without / and NUL are, . and .. are not")
 
 
 def _check_facts(name: bytes, facts: Facts) -> None:
-    kind = stat.S_IFMT(facts.mode)
-    if kind not in _TYPES or facts.mode > 0xFFFF:
-        raise SourceError(name, f"has the mode {facts.mode:#o}, which is of no type")
-    if not 0 <= facts.nsec < 1_000_000_000:
+    """Refuse what no file can be. This is asked of every file, so the numbers are looked at together first."""
+    mode, uid, gid, mtime, nsec, xattrs, size, content, target, rdev = facts
+    if not (
+        0 <= nsec < _SECOND
+        and -_SIGNED <= mtime < _SIGNED
+        and 0 <= uid <= _ID_MAX
+        and 0 <= gid <= _ID_MAX
+        and 0 <= size < _SIGNED
+    ):
+        _refuse_numbers(name, facts)
+    kind = mode & 0o170000
+    if kind not in _TYPES or mode > 0xFFFF:
+        raise SourceError(name, f"has the mode {mode:#o}, which is of no type")
+    if size and content is None:
+        raise SourceError(name, f"has {size} bytes, but no content")
+    if kind == stat.S_IFLNK and (not 1 <= len(target) <= _TARGET_MAX or b"\0" in target):
+        raise SourceError(name, f"is a symlink of {len(target)} bytes; 1 to {_TARGET_MAX} without NUL fit")
+    if rdev != _NO_DEVICE and not (0 <= rdev[0] <= _MAJOR_MAX and 0 <= rdev[1] <= _MINOR_MAX):
+        raise SourceError(name, f"is the device {rdev[0]}:{rdev[1]}; {_MAJOR_MAX}:{_MINOR_MAX} is the last there is")
+    if xattrs and any(one >= other for (one, _), (other, _) in itertools.pairwise(xattrs)):
+        raise SourceError(name, "has attributes that do not ascend by name, each once")
+
+
+def _refuse_numbers(name: bytes, facts: Facts) -> NoReturn:
+    if not 0 <= facts.nsec < _SECOND:
         raise SourceError(name, f"has {facts.nsec} nanoseconds in its time; less than a second of them fit")
     if not -_SIGNED <= facts.mtime < _SIGNED:
         raise SourceError(name, f"has the time {facts.mtime}, which does not fit 64 bits")
-    if not (0 <= facts.uid <= _ID_MAX and 0 <= facts.gid <= _ID_MAX):
-        raise SourceError(name, f"belongs to {facts.uid}:{facts.gid}, which does not fit 32 bits")
-    if facts.xattrs and any(one >= other for (one, _), (other, _) in itertools.pairwise(facts.xattrs)):
-        raise SourceError(name, "has attributes that do not ascend by name, each once")
-    _check_kind(name, kind, facts)
-
-
-def _check_kind(name: bytes, kind: int, facts: Facts) -> None:
-    major, minor = facts.rdev
-    if not (0 <= major <= _MAJOR_MAX and 0 <= minor <= _MINOR_MAX):
-        raise SourceError(name, f"is the device {major}:{minor}; {_MAJOR_MAX}:{_MINOR_MAX} is the last there is")
-    if kind == stat.S_IFLNK and (not 1 <= len(facts.target) <= _TARGET_MAX or b"\0" in facts.target):
-        raise SourceError(name, f"is a symlink of {len(facts.target)} bytes; 1 to {_TARGET_MAX} without NUL fit")
     if not 0 <= facts.size < _SIGNED:
         raise SourceError(name, f"has {facts.size} bytes; 0 to {_SIGNED - 1} fit")
-    if facts.size and facts.content is None:
-        raise SourceError(name, f"has {facts.size} bytes, but no content")
+    raise SourceError(name, f"belongs to {facts.uid}:{facts.gid}, which does not fit 32 bits")
 
 
 def _number(root: Draft) -> list[tuple[Draft, bytes, int]]:
