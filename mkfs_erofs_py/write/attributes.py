@@ -41,6 +41,7 @@ class AttributePacker:
     ) -> None:
         self._options = options
         self._profile = profile
+        self._path = path
         # A stale fingerprint of the source's is replaced by the image's own.
         self._replaced = (options.fingerprint_name, FINGERPRINT_NAME) if profile.fingerprint_entry else ()
         for node in nodes:
@@ -49,9 +50,6 @@ class AttributePacker:
         self.shared = _choose_shared(nodes, options, profile)
         self._bare = self._around_digest()
         self._bare_size = len(_NO_DIGEST.join(self._bare)) if self._bare else 0
-        for node in nodes:
-            if node.xattrs and (size := self.size(node)) > _MAX_AREA:
-                raise SourceError(path(node), f"extended attributes take {size} bytes; at most {_MAX_AREA} fit")
 
     def has_fingerprint(self, node: Node) -> bool:
         """Tell whether an inode carries a fingerprint: regular files that are not empty do.
@@ -61,9 +59,12 @@ class AttributePacker:
         return self._bare is not None and node.content is not None and node.size > 0
 
     def size(self, node: Node) -> int:
-        """Return the bytes of an inode's area."""
+        """Return the bytes of an inode's area. Raises `SourceError` where its count in the inode would overflow."""
         if node.xattrs:
-            return len(self.area(node, _NO_DIGEST))
+            size = len(self.area(node, _NO_DIGEST))
+            if size > _MAX_AREA:
+                raise SourceError(self._path(node), f"extended attributes take {size} bytes; at most {_MAX_AREA} fit")
+            return size
         return self._bare_size if self.has_fingerprint(node) else 0
 
     def area(self, node: Node, digest: bytes) -> bytes:
